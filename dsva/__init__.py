@@ -1,0 +1,1 @@
+"""Deep Semantic-Visual Alignment: classes, model, training, checkpoints, evaluation. Imports `shards`."""

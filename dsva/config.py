@@ -1,0 +1,291 @@
+"""The configuration: one typed tree, read from YAML and dotted overrides, checked before any work starts.
+
+The docstring under each field is its documentation; `dsva config` prints them.
+"""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shards.errors import UserError
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and closed to keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class DataConfig(Section):
+    """Images on their way from the shards to the model."""
+
+    shards: Path = Path("SHARDS")
+    """Folder of the shard set, as written by `dsva pack`."""
+    batch_size: int = Field(64, ge=1)
+    """Images of one optimizer step, over all processes and accumulation steps together."""
+    ways: int = Field(0, ge=0)
+    """Classes of a class-balanced episode; `batch_size` must be a multiple. 0 shuffles whole epochs instead."""
+    image_size: int = Field(224, ge=16, le=1024)
+    """Height and width of the model's input, pixels."""
+    resize: int = Field(256, ge=16, le=2048)
+    """Images are scaled to this shorter side before the crop to `image_size`, pixels."""
+    normalize: Literal["clip", "imagenet"] = "clip"
+    """Whose mean and standard deviation: CLIP's own, or ImageNet's (as the published code feeds CLIP)."""
+    flip: bool = True
+    """Mirror training images left to right with probability 1/2."""
+    rotate: bool = False
+    """Turn training images by a random multiple of 90 degrees; overhead images have no up."""
+    min_scale: float = Field(1.0, gt=0.1, le=1)
+    """Smallest side of the random crop's window as a share of the largest; 1 crops at one scale only."""
+    block_shards: int = Field(0, ge=0)
+    """Shuffle inside blocks of this many shards, for archives larger than the page cache; 0 shuffles all."""
+    workers: int = Field(2, ge=1, le=64)
+    """Threads of each process that read and decode."""
+    prefetch: int = Field(3, ge=1, le=64)
+    """Batches read ahead."""
+
+    @model_validator(mode="after")
+    def _sizes(self) -> Self:
+        if self.resize < self.image_size:
+            raise ValueError(f"resize={self.resize} is smaller than image_size={self.image_size}: give resize at least image_size")
+        if self.ways and self.batch_size % self.ways:
+            raise ValueError(f"batch_size={self.batch_size} is not a multiple of ways={self.ways}: change one of them")
+        return self
+
+
+class ClassesConfig(Section):
+    """Which classes are seen, which are unseen, and how classes are described."""
+
+    attributes: Path = Path("class_attributes.json")
+    """Table of classes x attributes (JSON with classes, groups, matrix)."""
+    splits: Path = Path("class_splits.json")
+    """JSON file of named class splits, each with a list `seen` and a list `unseen`."""
+    split: str = "25_5"
+    """Name of the class split in that file."""
+    seen_test_share: float = Field(0.2, ge=0, lt=1)
+    """Share of each seen class's images held out of training to measure S; 0 measures ZSL only."""
+
+
+class ValidationConfig(Section):
+    """Choosing without the test classes: hold a third of the seen classes out and follow those."""
+
+    partition: Literal[0, 1, 2] | None = None
+    """Which third of the seen classes plays the unseen ones; none trains on all seen classes."""
+    seen_share: float = Field(0.1, gt=0, lt=1)
+    """Share of the remaining seen classes' images that a validation run also holds out, to choose gamma."""
+    every: int = Field(0, ge=0)
+    """Steps between validations of a run with a partition; 0 validates at its end only."""
+
+
+class ModelConfig(Section):
+    """The network."""
+
+    backbone: str = "random"
+    """`random` (from the sizes below), a local folder, or a hub id such as `openai/clip-vit-base-patch32`."""
+    width: int = Field(128, ge=8)
+    """Random backbone: token width."""
+    layers: int = Field(4, ge=1)
+    """Random backbone: encoder layers."""
+    heads: int = Field(4, ge=1)
+    """Random backbone: attention heads."""
+    mlp: int = Field(512, ge=8)
+    """Random backbone: width of the feed-forward layers."""
+    patch: int = Field(12, ge=2)
+    """Random backbone: patch side, pixels."""
+    prototype_bias: bool = False
+    """Give the prototype head a learned offset per attribute (the published one has none)."""
+    regions: bool = False
+    """Crop the attention-chosen region of each image and pass it through the backbone again."""
+    region_threshold: float = Field(1.0, gt=0)
+    """A pixel belongs to the region where the attention map exceeds this times the map's mean."""
+    region_weight: float = 1.0
+    """Weight of the region's scores in the main head's scores."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    compile: bool = False
+    """Compile the backbone with torch.compile."""
+
+
+class ScoresConfig(Section):
+    """How attributes become class scores."""
+
+    kind: Literal["cosine", "dot"] = "cosine"
+    """`cosine`: against standardised, L2-normalised class rows; `dot`: against raw rows, as published."""
+    temperature: float = Field(0.0625, gt=0)
+    """Cosine scores are divided by this."""
+    double_softmax: bool = False
+    """Apply cross entropy to softmax probabilities, as the published code does."""
+
+
+class LossConfig(Section):
+    """Weights of the loss terms; 0 leaves a term out."""
+
+    ce_main: float = Field(1.0, ge=0)
+    """Cross entropy of the main head."""
+    ce_proto: float = Field(1.0, ge=0)
+    """Cross entropy of the prototype head."""
+    mse_main: float = Field(0.01, ge=0)
+    """Squared error of the main head's attributes."""
+    mse_proto: float = Field(0.08, ge=0)
+    """Squared error of the prototype head's attributes."""
+    compactness: float = Field(1e-9, ge=0)
+    """Attention far from a map's peak; only after the heads-only steps."""
+    group_main: float = Field(0.0, ge=0)
+    """Norm of each attribute group's weights in the main head."""
+    group_proto: float = Field(0.0, ge=0)
+    """Norm of each attribute group's prototypes."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the target spread over all seen classes."""
+
+
+class OptimizerConfig(Section):
+    """AdamW and the learning rate, which is a function of the step."""
+
+    lr: float = Field(1e-3, gt=0)
+    """Peak learning rate of the heads."""
+    backbone_lr: float = Field(1e-3, ge=0)
+    """Peak learning rate of the backbone."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """Adam's decay rates."""
+    weight_decay: float = Field(0.05, ge=0)
+    """Decoupled weight decay of matrices; vectors (biases, norms) and prototypes have none."""
+    clip_norm: float = Field(1.0, ge=0)
+    """Largest norm of the whole gradient; 0 does not clip."""
+    schedule: Literal["cosine", "constant", "published"] = "cosine"
+    """`published`: the peak in the heads-only steps, then 1/100 of it times 0.9^(epoch // 10)."""
+    warmup_steps: int = Field(0, ge=0)
+    """Steps over which the learning rate rises from 0 to its peak."""
+    epoch_steps: int = Field(300, ge=1)
+    """Steps that the published recipe calls an epoch."""
+    reset_moments: bool = False
+    """Forget Adam's moments at the start of every such epoch, as the published code does."""
+    train_head_norm: bool = True
+    """Train the main head's LayerNorm in the heads-only steps too (the published code does not)."""
+
+
+class TrainConfig(Section):
+    """How long and how."""
+
+    steps: int = Field(1000, ge=1)
+    """Optimizer steps of the whole run."""
+    heads_only_steps: int = Field(0, ge=0)
+    """First steps, in which the backbone is frozen and gets no backward pass."""
+    accumulation: int = Field(1, ge=1)
+    """Backward passes per optimizer step; each takes its share of `batch_size`."""
+    precision: Literal["no", "bf16"] = "no"
+    """Mixed precision of the forward and backward passes."""
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Decay of a running mean of the weights, which is what is evaluated; 0 keeps none."""
+
+
+class EvalConfig(Section):
+    """Scoring."""
+
+    batch_size: int = Field(128, ge=1)
+    """Images of one forward pass on a process."""
+    gamma: float | None = None
+    """GZSL: subtracted from the seen classes' scores; none takes the validation run's, or else 0."""
+    validation_run: Path | None = None
+    """Finished run with a validation partition whose best gamma is used."""
+
+
+class RunConfig(Section):
+    """The run directory and what is written to it."""
+
+    dir: Path = Path("RUN")
+    """Folder of the run; the same command again continues what lies there."""
+    seed: int = Field(0, ge=0)
+    """Of initial weights, sample order and augmentation."""
+    log_every: int = Field(10, ge=1)
+    """Steps between lines of metrics."""
+    checkpoint_every: int = Field(200, ge=1)
+    """Steps between checkpoints."""
+    keep: int = Field(2, ge=1)
+    """Newest checkpoints that are kept."""
+
+
+class Config(Section):
+    """An experiment."""
+
+    data: DataConfig = DataConfig()
+    classes: ClassesConfig = ClassesConfig()
+    validation: ValidationConfig = ValidationConfig()
+    model: ModelConfig = ModelConfig()
+    scores: ScoresConfig = ScoresConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+    run: RunConfig = RunConfig()
+
+
+def load(path: Path | str, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, apply `section.key=value` overrides, and check every value.
+
+    Paths inside the file that exist relative to it are taken relative to it.
+
+    Raises:
+        UserError: unreadable file, unknown key (with the nearest known one), or a value out of range.
+    """
+    path = Path(path)
+    try:
+        loaded = OmegaConf.create(yaml.safe_load(path.read_text()) or {})
+        for override in overrides:
+            if "=" not in override:
+                raise UserError(f"override {override!r} is not of the form section.key=value, such as train.steps=300")
+            loaded = OmegaConf.merge(loaded, OmegaConf.from_dotlist([override]))
+        values = OmegaConf.to_container(loaded, resolve=True)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{path} cannot be read as a configuration: {' '.join(str(error).split())}") from None
+    return _relative_to(path.parent, check(values, str(path)))
+
+
+def check(values: Any, source: str) -> Config:
+    """Check a tree of plain values; `source` names it in the error sentence."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{source}: {_sentence(error)}") from None
+
+
+def dump(config: Config) -> str:
+    """Return the whole configuration as YAML."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def documentation(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield (dotted key, default, description) of every field of the tree."""
+    for name, info in section.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from documentation(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(info.default), info.description or ""
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = [name for name, _, _ in documentation()]
+        sections = [name for name in Config.model_fields]
+        near = difflib.get_close_matches(key, known + sections, 1, 0.5)
+        return f"there is no key {key!r}; did you mean {near[0]!r}?" if near else f"there is no key {key!r}; `dsva config` lists all keys"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if first["type"] == "value_error" else f"{key}={first['input']!r}: {message}"
+
+
+def _relative_to(folder: Path, config: Config) -> Config:
+    def found(path: Path) -> Path:
+        return path if path.is_absolute() or path.exists() or not (folder / path).exists() else folder / path
+
+    classes = config.classes.model_copy(
+        update={"attributes": found(config.classes.attributes), "splits": found(config.classes.splits)}
+    )
+    return config.model_copy(update={"classes": classes})

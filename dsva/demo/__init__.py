@@ -1,0 +1,1 @@
+"""Scenes that the project draws itself, for the demonstration and the tests."""

@@ -1,0 +1,1 @@
+"""The network: backbone, attribute heads, attention-chosen regions, losses."""

@@ -1,0 +1,1 @@
+"""Training: batches, engine, loop, schedule, checkpoints, stopping, metrics."""

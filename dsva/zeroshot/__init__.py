@@ -1,0 +1,1 @@
+"""The zero-shot protocol: class splits, attribute tables, scores, evaluation, reports."""

@@ -1,0 +1,1 @@
+"""Where it runs: command line and processes. Imports `dsva` and `shards`."""
