@@ -1,0 +1,15 @@
+"""Fixtures shared by all tests: the AID scenes, where they lie beside the checkout."""
+
+from pathlib import Path
+
+import pytest
+
+AID = Path(__file__).resolve().parents[2] / "shared" / "data" / "aid"
+
+
+@pytest.fixture(scope="session")
+def aid() -> Path:
+    """Folder of the AID scenes (images/CLASS/*.jpg); tests that need it are counted as skipped where it is missing."""
+    if not AID.is_dir():
+        pytest.skip(f"AID is not at {AID}")
+    return AID
