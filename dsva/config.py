@@ -276,7 +276,11 @@ def _sentence(error: ValidationError) -> str:
         known = [name for name, _, _ in documentation()]
         sections = [name for name in Config.model_fields]
         near = difflib.get_close_matches(key, known + sections, 1, 0.5)
-        return f"there is no key {key!r}; did you mean {near[0]!r}?" if near else f"there is no key {key!r}; `dsva config` lists all keys"
+        return (
+            f"there is no key {key!r}; did you mean {near[0]!r}?"
+            if near
+            else f"there is no key {key!r}; `dsva config` lists all keys"
+        )
     message = first["msg"].removeprefix("Value error, ")
     return f"{key}: {message}" if first["type"] == "value_error" else f"{key}={first['input']!r}: {message}"
 

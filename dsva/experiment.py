@@ -1,0 +1,48 @@
+"""What an experiment is made of besides its model: shards, classes, attributes, image sets, all checked."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from dsva.config import Config
+from dsva.zeroshot.attributes import AttributeTable
+from dsva.zeroshot.attributes import load as load_attributes
+from dsva.zeroshot.classes import ImageSets, Split, image_sets, load_split
+from shards.errors import UserError
+from shards.index import ShardSet
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """The data side of a run.
+
+    Attributes:
+        config: the whole configuration.
+        shards: the images.
+        table: the attributes of the classes.
+        split: which classes are seen and unseen.
+        sets: which images train and which test.
+    """
+
+    config: Config
+    shards: ShardSet
+    table: AttributeTable
+    split: Split
+    sets: ImageSets
+
+    @classmethod
+    def open(cls, config: Config) -> Self:
+        """Open and check everything, before anything is written or trained.
+
+        Raises:
+            UserError: a file that cannot be read, or a gate of the zero-shot protocol that refuses.
+        """
+        data, classes = config.data, config.classes
+        shots = data.batch_size // data.ways if data.ways else 1
+        shards = ShardSet.open(data.shards)
+        table = load_attributes(classes.attributes)
+        split = load_split(classes.splits, classes.split)
+        table.rows((*split.seen, *split.unseen))
+        sets = image_sets(shards, split, classes.seen_test_share, config.validation, shots)
+        if data.ways > sets.n_seen:
+            raise UserError(f"data.ways={data.ways} is more than the {sets.n_seen} seen classes: lower it")
+        return cls(config, shards, table, split, sets)

@@ -1,0 +1,14 @@
+"""Small files that are either the old ones or the new ones, never half written."""
+
+import os
+from pathlib import Path
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a text file in one step; a crash leaves the old one."""
+    beside = path.with_name(f".{path.name}.writing")
+    with beside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

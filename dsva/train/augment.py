@@ -1,0 +1,79 @@
+"""uint8 batches to the model's input, whole batches at a time on the device.
+
+What happens to an image is a function of (seed, step, position in the global batch) alone, so it does
+not depend on the number of ranks, workers or restarts.
+"""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dsva.config import DataConfig
+from shards.order import AUGMENT, Ids, uniform
+
+# Mean and standard deviation of RGB in [0, 1]: CLIP's training images (Radford et al. 2021); ImageNet.
+STATISTICS = {
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
+def training_pixels(images: Tensor, config: DataConfig, seed: int, step: int, positions: Ids) -> Tensor:
+    """Scale, crop at random, mirror and turn training images.
+
+    Args:
+        images: uint8 RGB, [b, side, side, 3].
+        config: sizes and which of the changes are made.
+        seed: of the run.
+        step: of the run.
+        positions: places of the images in the global batch, [b].
+
+    Returns:
+        Normalised floats, [b, 3, image_size, image_size].
+    """
+    scaled = _scaled(images, config)
+    windows = torch.from_numpy(_windows(config, seed, step, positions)).to(scaled)
+    grid = F.affine_grid(windows, [len(scaled), 3, config.image_size, config.image_size], align_corners=False)
+    return _normalised(F.grid_sample(scaled, grid, align_corners=False), config)
+
+
+def test_pixels(images: Tensor, config: DataConfig) -> Tensor:
+    """Scale test images and take their middle, [b, 3, image_size, image_size]."""
+    scaled = _scaled(images, config)
+    start = (config.resize - config.image_size) // 2
+    middle = slice(start, start + config.image_size)
+    return _normalised(scaled[:, :, middle, middle], config)
+
+
+def _scaled(images: Tensor, config: DataConfig) -> Tensor:
+    pixels = images.permute(0, 3, 1, 2).float()
+    if pixels.shape[-1] == config.resize:
+        return pixels
+    # antialias smooths when shrinking, as Pillow's bilinear resize in the published pipeline does
+    return F.interpolate(pixels, size=(config.resize, config.resize), mode="bilinear", antialias=True, align_corners=False)
+
+
+def _normalised(pixels: Tensor, config: DataConfig) -> Tensor:
+    mean, std = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) * 255 for values in STATISTICS[config.normalize])
+    return (pixels - mean) / std
+
+
+def _windows(config: DataConfig, seed: int, step: int, positions: Ids) -> np.ndarray:
+    """Return the affine maps from output to input coordinates in [-1, 1], [b, 2, 3]."""
+    draws = uniform(seed, AUGMENT, step, positions[:, None], np.arange(5))
+    side = config.image_size * (config.min_scale + (1 - config.min_scale) * draws[:, 0])
+    room = config.resize - side
+    corners = draws[:, 1:3] * room[:, None]
+    if config.min_scale == 1:
+        # Whole pixels, so that cropping at one scale copies pixels instead of blending them.
+        corners = np.minimum(np.floor(draws[:, 1:3] * (room[:, None] + 1)), room[:, None])
+    mirror = np.where((draws[:, 3] < 0.5) & config.flip, -1.0, 1.0)
+    angle = np.floor(draws[:, 4] * 4) * (math.pi / 2) * config.rotate
+    cos, sin = np.round(np.cos(angle)), np.round(np.sin(angle))
+    scale = side / config.resize
+    shift = (2 * corners + side[:, None]) / config.resize - 1
+    rows = [np.stack([scale * cos * mirror, -scale * sin, shift[:, 0]], 1), np.stack([scale * sin * mirror, scale * cos, shift[:, 1]], 1)]
+    return np.stack(rows, 1)

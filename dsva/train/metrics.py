@@ -1,0 +1,94 @@
+"""What a run writes while it trains: metrics.jsonl, TensorBoard, a progress bar. Rank 0 only."""
+
+import json
+import resource
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from dsva.files import write_atomically
+
+METRICS = "metrics.jsonl"
+
+
+class Metrics:
+    """Lines of metrics by step; a restarted run goes on where its checkpoint left off, in one continuous curve."""
+
+    def __init__(self, folder: Path, start: int, steps: int, console: Console) -> None:
+        path = folder / METRICS
+        # What was logged after the checkpoint will be computed and logged again.
+        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= start]
+        write_atomically(path, "".join(kept))
+        self._file = path.open("a")
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("training", total=steps, completed=start, note="")
+        self._progress.start()
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """Write one line for the state after `step` optimizer steps; numbers also go to TensorBoard."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self._board.add_scalar(name, value, step)
+        note = "  ".join(f"{name} {value:.4g}" for name, value in values.items() if name in ("loss/total", "images_per_second"))
+        self._progress.update(self._task, completed=step, note=note)
+        if not self._console.is_terminal:
+            self._console.print(f"step {step}  {note}", highlight=False)
+
+    def close(self) -> None:
+        """Flush and close everything."""
+        self._progress.stop()
+        self._file.close()
+        self._board.close()
+
+
+class Stopwatch:
+    """Where the time goes between two lines of metrics."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._waited = 0.0
+        self._images = 0
+
+    def waited(self, seconds: float, images: int) -> None:
+        """Count a batch of `images` that was waited for."""
+        self._waited += seconds
+        self._images += images
+
+    def read(self, world_size: int, device: torch.device) -> dict[str, float]:
+        """Return images/s of all ranks, the share of time spent waiting for data and the memory in MiB, and start anew."""
+        seconds = time.perf_counter() - self._start
+        on_gpu = device.type == "cuda"
+        memory = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        values = {
+            "images_per_second": self._images * world_size / seconds,
+            "data_wait_share": self._waited / seconds,
+            "memory_mib": memory,
+        }
+        self.__init__()  # type: ignore[misc]
+        return values
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """Return the lines that were written to their end; a kill can cut the last one off."""
+    if not path.is_file():
+        return []
+    return [line for line in path.read_text(errors="replace").splitlines(keepends=True) if line.endswith("}\n")]

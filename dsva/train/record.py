@@ -1,0 +1,98 @@
+"""The run directory as a record: configuration, environment, command, code, every start.
+
+    config.yaml          the resolved configuration
+    environment.json     versions, device, command line, code version
+    code.diff            what the checkout held beyond its commit, if anything
+    starts.jsonl         every start: when, where, from which step
+    checkpoints/         complete checkpoints
+    metrics.jsonl, tensorboard/, results.json and pictures
+"""
+
+import fcntl
+import json
+import os
+import platform
+import socket
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TextIO
+
+import yaml
+
+from dsva.config import Config, check, dump
+from dsva.files import write_atomically
+from dsva.zeroshot.results import code_diff, code_version
+from shards.errors import UserError
+
+CONFIG, ENVIRONMENT, DIFF, STARTS, CHECKPOINTS = "config.yaml", "environment.json", "code.diff", "starts.jsonl", "checkpoints"
+# What may differ between starts of one run: it changes how the run is carried out, not what it computes.
+FREE = {("data", "shards"), ("data", "workers"), ("data", "prefetch"), ("run", "dir"), ("run", "log_every"), ("run", "keep")}
+FREE |= {("run", "checkpoint_every"), ("eval", "batch_size"), ("eval", "gamma"), ("eval", "validation_run"), ("validation", "every")}
+
+
+def open_record(config: Config) -> TextIO:
+    """Create the run directory or check that it belongs to the same configuration; return its lock, to be kept open.
+
+    Raises:
+        UserError: the directory holds another run, something else, or is in use by a running process.
+    """
+    folder = config.run.dir
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"run.dir={folder} is a file: give a folder")
+    if (folder / CONFIG).is_file():
+        _refuse_other(folder, config)
+    elif folder.is_dir() and any(entry.name != ".lock" for entry in folder.iterdir()):
+        raise UserError(f"run.dir={folder} is not empty and holds no run: give a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / ".lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise UserError(f"run.dir={folder} is in use by a running process: wait for it, or give another folder") from None
+    write_atomically(folder / CONFIG, dump(config))
+    return lock
+
+
+def read_config(folder: Path) -> Config:
+    """Return the configuration of the run in `folder`.
+
+    Raises:
+        UserError: no run lies there.
+    """
+    try:
+        values = yaml.safe_load((folder / CONFIG).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise UserError(f"{folder} is not a run directory (no readable {CONFIG}): give one that `dsva train` wrote") from None
+    return check(values, str(folder / CONFIG))
+
+
+def note_start(folder: Path, step: int, world_size: int, device: str) -> None:
+    """Add this start to the lineage and describe its environment."""
+    packages = ("dsva", "torch", "accelerate", "transformers", "webdataset", "numpy")
+    environment: dict[str, Any] = {
+        "command": sys.argv,
+        "code": code_version(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+        "device": device,
+        "world_size": world_size,
+    }
+    write_atomically(folder / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
+    if diff := code_diff():
+        write_atomically(folder / DIFF, diff)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    with (folder / STARTS).open("a") as file:
+        file.write(json.dumps({"time": now, "host": socket.gethostname(), "pid": os.getpid(), "step": step}) + "\n")
+
+
+def _refuse_other(folder: Path, config: Config) -> None:
+    before, now = read_config(folder).model_dump(mode="json"), config.model_dump(mode="json")
+    for section, values in now.items():
+        for key, value in values.items():
+            if (section, key) not in FREE and before[section][key] != value:
+                raise UserError(
+                    f"run.dir={folder} holds a run with {section}.{key}={before[section][key]}, not {value}: "
+                    "give another run.dir, or the value it began with"
+                )

@@ -1,0 +1,134 @@
+"""The command line: reads arguments, calls the packages, turns mistakes into one sentence and exit code 2."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shards.errors import UserError
+
+# Imports of torch and what needs it stay inside the commands, so that `pack`, `shards` and `--help` start fast.
+# ruff: noqa: PLC0415
+
+app = typer.Typer(
+    help="Zero-shot scene classification in remote sensing: pack images, train DSVA, score unseen classes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+shards_app = typer.Typer(help="Look after packed shard sets.", no_args_is_help=True)
+app.add_typer(shards_app, name="shards")
+
+SetFolder = Annotated[Path, typer.Argument(help="Folder of the shard set.", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(help="Run directory, as written by `dsva train`.", show_default=False)]
+ConfigFile = Annotated[Path, typer.Argument(help="YAML file, such as configs/aid_25_5.yaml.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Values to change, as section.key=value; `dsva config` lists all keys.", show_default=False)
+]
+Workers = Annotated[int, typer.Option(help="Processes.", min=1, max=256)]
+
+
+@app.command()
+def pack(
+    images: Annotated[
+        Path,
+        typer.Argument(help="Class folders, a CSV or Parquet table, a WebDataset folder, or the published .mat files' folder.", show_default=False),
+    ],
+    target: Annotated[Path, typer.Argument(help="New folder for the shard set.", show_default=False)],
+    workers: Workers = 2,
+    shard_mb: Annotated[int, typer.Option(help="Target size of a shard, MiB.", min=1, max=65536)] = 256,
+    resize: Annotated[int, typer.Option(help="Scale shorter sides to this many pixels; 0 keeps the original bytes.", min=0, max=8192)] = 0,
+    max_pixels: Annotated[int, typer.Option(help="Larger images are refused, megapixels.", min=1, max=10000)] = 64,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable images out instead of failing.")] = False,
+) -> None:
+    """Pack images into WebDataset tar shards with an index.
+
+    Original bytes are kept. The same input gives the same bytes whatever the number of workers; an
+    interrupted pack continues where it was.
+    """
+    from launch.shards import run_pack
+
+    run_pack(images, target, workers, shard_mb << 20, resize, max_pixels * 1_000_000, skip_bad, Console())
+
+
+@shards_app.command()
+def verify(folder: SetFolder, workers: Workers = 2) -> None:
+    """Check every byte of a shard set; exit code 2 if anything is damaged."""
+    from launch.shards import run_verify
+
+    run_verify(folder, workers, Console())
+
+
+@shards_app.command()
+def info(folder: SetFolder) -> None:
+    """Show what a shard set holds."""
+    from launch.shards import run_info
+
+    run_info(folder, Console())
+
+
+@shards_app.command()
+def index(folder: SetFolder, workers: Workers = 2) -> None:
+    """Build the index of a shard set, or of any WebDataset, from its tars alone."""
+    from launch.shards import run_index
+
+    run_index(folder, workers, Console())
+
+
+@app.command()
+def train(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Train DSVA; the same command again continues the run.
+
+    SIGTERM, SIGINT and SIGUSR2 save a checkpoint at the next step boundary; the exit code is then 128 plus the signal's number.
+    """
+    from dsva.config import load
+    from dsva.train.run import run
+
+    raise typer.Exit(run(load(config, overrides or []), Console()))
+
+
+@app.command(name="eval")
+def evaluate(run_dir: RunFolder, overrides: Overrides = None) -> None:
+    """Score a finished run on its test classes, ZSL and GZSL: table, pictures and results.json."""
+    from dsva.zeroshot.evaluate import evaluate_run
+
+    evaluate_run(run_dir, overrides or [], Console())
+
+
+@app.command()
+def demo(
+    target: Annotated[Path, typer.Argument(help="Folder for scenes, shards and run.")] = Path("RUNS/demo"),
+    overrides: Overrides = None,
+) -> None:
+    """Draw scenes, pack them, train a small model and score classes it has never seen: nothing to download, 3 minutes."""
+    from dsva.demo.run import run_demo
+
+    run_demo(target, overrides or [], Console())
+
+
+@app.command(name="config")
+def show_config() -> None:
+    """List every key of the configuration with its default and meaning."""
+    from dsva.config import documentation
+
+    table = Table("key", "default", "meaning", title="configuration")
+    for row in documentation():
+        table.add_row(*row)
+    Console().print(table)
+
+
+def main() -> None:
+    """Run the command line; exit code 0 done, 2 the user's mistake, 1 ours."""
+    try:
+        app()
+    except UserError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] ", end="")
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

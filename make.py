@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Install into .venv and run: `python3 make.py demo` or `python3 make.py test`. Needs Python 3.11 or newer and nothing else."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+STAMP = VENV / "installed"
+CHECKS = (
+    ["ruff", "check", "."],
+    ["ruff", "format", "--check", "."],
+    ["mypy"],
+    ["pytest"],
+)
+
+
+def run(*command: str) -> None:
+    """Run a command of the environment in the project's folder; leave with its exit code if it fails."""
+    print("$", *command, flush=True)
+    code = subprocess.run([str(BIN / command[0]), *command[1:]], cwd=ROOT, check=False).returncode
+    if code:
+        sys.exit(code)
+
+
+def install() -> None:
+    """Create .venv and install the tested versions; does nothing when that was done for these very files."""
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + (ROOT / "constraints.txt").read_bytes()).hexdigest()
+    if STAMP.is_file() and STAMP.read_text() == wanted:
+        return
+    if not (BIN / "python").exists() and not (BIN / "python.exe").exists():
+        venv.create(VENV, with_pip=True)
+    run("python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", "constraints.txt", "-e", ".[test]")
+    STAMP.write_text(wanted)
+
+
+def main(arguments: list[str]) -> None:
+    """Install, then run the demonstration or all checks and tests."""
+    if sys.version_info < (3, 11):
+        sys.exit(f"this is Python {sys.version.split()[0]}: run make.py with Python 3.11 or newer")
+    if arguments not in (["demo"], ["test"]):
+        sys.exit("usage: python3 make.py demo|test")
+    install()
+    if arguments == ["demo"]:
+        run("dsva", "demo")
+        return
+    for check in CHECKS:
+        run(*check)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
