@@ -1,0 +1,214 @@
+"""Seen and unseen classes, and which images train and which test: decided and checked before any step.
+
+An honest run trains on images of the seen classes only and is tested on the rest. A validation run plays the
+same game inside the honest run's training images, so that nothing chosen with it has met a test image.
+No choice here depends on the run's seed: all runs on a shard set share their test images.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from dsva.config import ValidationConfig
+from dsva.zeroshot.inputs import alias, read_json, same_names, strings, unknown
+from shards.errors import UserError
+from shards.index import ShardSet
+from shards.order import HOLD_OUT, Hashes, Ids, hashes
+
+TEST, VALIDATION, THIRDS = range(3)  # streams under HOLD_OUT
+TRAIN_NAMES, TEST_NAMES = ("train", "training"), ("test", "testing", "val", "validation")
+
+
+@dataclass(frozen=True)
+class Split:
+    """A class split: its name, its classes, the sha256 of the file that names it."""
+
+    name: str
+    seen: tuple[str, ...]
+    unseen: tuple[str, ...]
+    sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSets:
+    """Which images do what; the three sets share no image and no image content.
+
+    Attributes:
+        classes: the classes of this run, seen before unseen, [C]; places in it are the labels of scores.
+        n_seen: how many of them are seen.
+        train: sample ids that train, ascending.
+        seen_test: sample ids of seen classes that measure S, ascending; empty if the share is 0.
+        unseen_test: sample ids of unseen classes, ascending.
+        labels: place of every sample of the shard set in `classes`, [samples]; -1 for the other classes.
+        warnings: one sentence for each thing to be known about the data.
+    """
+
+    classes: tuple[str, ...]
+    n_seen: int
+    train: Ids
+    seen_test: Ids
+    unseen_test: Ids
+    labels: NDArray[np.int64]
+    warnings: tuple[str, ...]
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """Names of the seen classes."""
+        return self.classes[: self.n_seen]
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Names of the unseen classes."""
+        return self.classes[self.n_seen :]
+
+
+def load_split(path: Path, name: str) -> Split:
+    """Read the class split `name` from a JSON file of splits, each with a list `seen` and a list `unseen`.
+
+    Raises:
+        UserError: unreadable, no such split (with the nearest one), or a class both seen and unseen, also if
+            the two names differ only in case, spaces or punctuation.
+    """
+    value, sha256 = read_json(path)
+    if name not in value:
+        raise UserError(f"{path} has no split {name!r}: {unknown(name, value)}")
+    if not isinstance(value[name], dict) or not {"seen", "unseen"} <= value[name].keys():
+        raise UserError(f"{path}: split {name!r} must have a list `seen` and a list `unseen`: correct the file")
+    seen, unseen = (strings(value[name][part], path, f"{part!r} of split {name!r}") for part in ("seen", "unseen"))
+    if same := same_names((*seen, *unseen)):
+        raise UserError(f"{path}: split {name!r} names {same[0]!r} and {same[1]!r}, which are one class: remove one of them")
+    return Split(name, seen, unseen, sha256)
+
+
+def image_sets(data: ShardSet, split: Split, seen_test_share: float, validation: ValidationConfig, shots: int = 1) -> ImageSets:
+    """Divide the images of a shard set among training and tests.
+
+    Of each seen class the `seen_test_share` of images with the lowest hashes of their keys measures S, unless
+    the source itself named training and test images. Training images that are exact copies of a test image
+    are left out. With a `validation.partition` the training images that remain are divided once more.
+
+    Args:
+        data: the images.
+        split: the classes.
+        seen_test_share: share of each seen class that is held out, in [0, 1).
+        validation: whether a third of the seen classes plays the unseen ones.
+        shots: images that every class must keep for training.
+
+    Raises:
+        UserError: a class that the shard set does not have, or one with too few images for any of the sets.
+    """
+    _check_known(split, data)
+    sets = _honest(data, split, seen_test_share)
+    if validation.partition is not None:
+        sets = _inside_training(data, sets, _third(split.seen, validation.partition), validation.seen_share)
+        seen_test_share = validation.seen_share
+    _check_enough(data, sets, shots, tested=seen_test_share > 0 or len(sets.seen_test) > 0)
+    return sets
+
+
+def _honest(data: ShardSet, split: Split, seen_test_share: float) -> ImageSets:
+    classes, n_seen = (*split.seen, *split.unseen), len(split.seen)
+    labels = _labels(data, classes)
+    warnings = _unused(data, labels)
+    seen = np.flatnonzero((labels >= 0) & (labels < n_seen))
+    unseen_test = np.flatnonzero(labels >= n_seen)
+    seen_test = _named_test(data, seen)
+    if seen_test is None:
+        seen_test = _held_out(data, seen, labels, seen_test_share, TEST)
+    else:
+        seen = np.union1d(seen_test, seen[_in_splits(data, seen, TRAIN_NAMES)])
+        warnings.append(f"{data.root} names training and test images itself: these are used, and seen_test_share is not")
+    train = _without_copies(data, np.setdiff1d(seen, seen_test), (seen_test, unseen_test), warnings)
+    return ImageSets(classes, n_seen, train, seen_test, unseen_test, labels, tuple(warnings))
+
+
+def _inside_training(data: ShardSet, honest: ImageSets, held: tuple[str, ...], share: float) -> ImageSets:
+    """Divide the training images of an honest run once more, with the classes `held` as the unseen ones."""
+    classes, n_seen = (*(name for name in honest.seen if name not in held), *held), honest.n_seen - len(held)
+    labels, warnings = _labels(data, classes), list(honest.warnings)
+    seen = honest.train[labels[honest.train] < n_seen]
+    unseen_test = honest.train[labels[honest.train] >= n_seen]
+    seen_test = _held_out(data, seen, labels, share, VALIDATION)
+    train = _without_copies(data, np.setdiff1d(seen, seen_test), (seen_test, unseen_test), warnings)
+    return ImageSets(classes, n_seen, train, seen_test, unseen_test, labels, tuple(warnings))
+
+
+def _check_known(split: Split, data: ShardSet) -> None:
+    for name in (*split.seen, *split.unseen):
+        if name not in data.classes:
+            raise UserError(f"split {split.name!r} has the class {name!r}, {data.root} has not: {unknown(name, data.classes)}")
+
+
+def _labels(data: ShardSet, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    places = {name: place for place, name in enumerate(classes)}
+    return np.array([places.get(name, -1) for name in data.classes], np.int64)[data.labels]
+
+
+def _unused(data: ShardSet, labels: NDArray[np.int64]) -> list[str]:
+    names = sorted({data.classes[label] for label in np.unique(data.labels[labels < 0])})
+    return [f"{data.root} has classes outside the split, whose images are used nowhere: {', '.join(names)}"] if names else []
+
+
+def _in_splits(data: ShardSet, ids: Ids, names: Collection[str]) -> NDArray[np.bool_]:
+    wanted = [place for place, name in enumerate(data.splits) if alias(name) in names]
+    return np.isin(data.records["split"][ids], wanted)
+
+
+def _named_test(data: ShardSet, seen: Ids) -> Ids | None:
+    """Return the seen classes' test images if the source named them: its first of test and validation images."""
+    if not _in_splits(data, seen, TRAIN_NAMES).any():
+        return None
+    named = (seen[_in_splits(data, seen, (name,))] for name in TEST_NAMES)
+    return next((ids for ids in named if len(ids)), None)
+
+
+def _held_out(data: ShardSet, ids: Ids, labels: NDArray[np.int64], share: float, stream: int) -> Ids:
+    """Return the `share` of each class's `ids` with the lowest hashes: a matter of the keys, not of the packing."""
+    keys: Hashes = np.array([xxhash.xxh3_64_intdigest(data.key(int(i)).encode()) for i in ids], np.uint64)
+    order = ids[np.lexsort((hashes(HOLD_OUT, stream, keys), labels[ids]))]
+    sizes = np.bincount(labels[ids])
+    rank = np.arange(len(order)) - (np.cumsum(sizes) - sizes)[labels[order]]
+    return np.sort(order[rank < np.round(share * sizes)[labels[order]]])
+
+
+def _third(seen: tuple[str, ...], partition: int) -> tuple[str, ...]:
+    if len(seen) < 6:
+        raise UserError(f"validation.partition={partition} needs at least 6 seen classes, the split has {len(seen)}: leave it out")
+    names = sorted(seen, key=lambda name: int(hashes(HOLD_OUT, THIRDS, xxhash.xxh3_64_intdigest(name.encode()))))
+    return tuple(sorted(names[partition::3]))
+
+
+def _without_copies(data: ShardSet, train: Ids, tests: tuple[Ids, ...], warnings: list[str]) -> Ids:
+    """Return the training images whose content is in no test set; say so in `warnings` if that leaves any out."""
+    test = np.concatenate(tests)
+    contents = data.records["checksum"]
+    copies = train[np.isin(contents[train], contents[test])]
+    if len(copies):
+        original = int(test[contents[test] == contents[copies[0]]][0])
+        warnings.append(
+            f"training images left out because they are exact copies of test images: {len(copies)}, "
+            f"such as {data.key(int(copies[0]))}, a copy of {data.key(original)}"
+        )
+    return np.setdiff1d(train, copies)
+
+
+def _check_enough(data: ShardSet, sets: ImageSets, shots: int, tested: bool) -> None:
+    seen, unseen = range(sets.n_seen), range(sets.n_seen, len(sets.classes))
+    for ids, places, least, purpose in (
+        (sets.train, seen, shots, "to train on"),
+        (sets.seen_test, seen if tested else (), 1, "held out to measure S"),
+        (sets.unseen_test, unseen, 1, "to test"),
+    ):
+        counts = np.bincount(sets.labels[ids], minlength=len(sets.classes))
+        for place in places:
+            if counts[place] < least:
+                raise UserError(
+                    f"class {sets.classes[place]!r} of {data.root} has {counts[place]} images {purpose} and needs {least}: "
+                    "give it more images, change the share held out, or take it out of the split"
+                )
+    parts = np.concatenate([sets.train, sets.seen_test, sets.unseen_test])
+    assert len(np.unique(parts)) == len(parts), "training and test sets overlap"

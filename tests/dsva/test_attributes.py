@@ -1,0 +1,91 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from dsva.zeroshot import inputs
+from dsva.zeroshot.attributes import load
+from shards.errors import UserError
+from shards.index import file_sha256
+
+AID_TABLE = Path(__file__).parents[2] / "configs" / "aid" / "class_attributes.json"
+
+
+def good() -> dict[str, Any]:
+    return {
+        "classes": ["Pond", "Park"],
+        "groups": {"materials": ["water", "grass"], "surface": ["green"]},
+        "matrix": [[1, 0, 0.5], [0.25, 1, 1]],
+    }
+
+
+def test_aid_table_has_its_rows_and_groups() -> None:
+    table, raw = load(AID_TABLE), json.loads(AID_TABLE.read_text())
+    assert table.matrix.shape == (30, 68)
+    assert table.matrix.dtype == np.float32
+    assert [table.names[place] for place in table.groups["materials"]] == raw["groups"]["materials"]
+    assert sorted(sum(table.groups.values(), ())) == list(range(68))
+    rows = table.rows(["Viaduct", "Airport"])
+    assert np.array_equal(rows, np.array([raw["matrix"][29], raw["matrix"][0]], np.float32))
+    assert table.sha256 == file_sha256(AID_TABLE)
+    assert table.meaning == raw["meaning"]
+
+
+def test_the_three_formats_give_the_same_numbers(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(good()))
+    (tmp_path / "a.csv").write_text("class,water,grass,green\nPond,1,0,0.5\nPark,0.25,1,1\n")
+    names = np.array([["Pond"], ["Park"]], object)
+    savemat(tmp_path / "a.mat", {"att": np.array(good()["matrix"]).T, "allclasses_names": names, "train_loc": [1, 2]})
+    tables = [load(tmp_path / f"a.{suffix}") for suffix in ("json", "csv", "mat")]
+    assert [table.classes for table in tables] == [("Pond", "Park")] * 3
+    assert all(np.array_equal(table.matrix, tables[0].matrix) for table in tables)
+    assert tables[0].groups == {"materials": (0, 1), "surface": (2,)}
+    assert tables[1].names == tables[0].names
+    assert tables[1].groups == tables[2].groups == {"all": (0, 1, 2)}
+
+
+def test_class_without_a_row_is_refused() -> None:
+    with pytest.raises(UserError, match="describes no class 'storage_tanks': did you mean 'StorageTanks'"):
+        load(AID_TABLE).rows(["Airport", "storage_tanks"])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"matrix": [[1, 0, 0]]}, r"shape \[1, 3\] but there are 2 classes and 3 attributes"),
+        ({"matrix": [[1, 0, 0], [1, 0]]}, "rows of one length"),
+        ({"matrix": [[1, 0, "x"], [1, 0, 0]]}, "not a table of numbers"),
+        ({"matrix": [[1, 0, 0], [1, float("nan"), 0]]}, "class 'Park', attribute 'grass' is not a finite number"),
+        ({"classes": ["Pond", "Pond"]}, "the list of classes names 'Pond' twice"),
+        ({"classes": ["Pond", 3]}, "the list of classes must be a list of names"),
+        ({"groups": {"a": ["water"], "b": ["water", "green"]}}, "the list of attributes names 'water' twice"),
+        ({"groups": {"a": []}}, "group 'a' must be a list of names"),
+        ({"groups": ["water"]}, "groups must map"),
+    ],
+)
+def test_wrong_tables_are_refused(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(good() | change))
+    with pytest.raises(UserError, match=sentence):
+        load(tmp_path / "a.json")
+
+
+def test_unusable_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "a.csv").write_bytes(b"\xff\xfe,")
+    (tmp_path / "a.mat").write_bytes(b"no matrix" * 50)
+    savemat(tmp_path / "b.mat", {"att": np.eye(2)})
+    for name, sentence in (
+        ("a.json", "has no 'classes'"),
+        ("a.csv", "not a CSV table in UTF-8"),
+        ("a.mat", "cannot be read as a MATLAB file"),
+        ("b.mat", "has no variable 'allclasses_names'"),
+        ("a.txt", "its suffix must be one of .json, .csv, .mat"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            load(tmp_path / name)
+    monkeypatch.setattr(inputs, "MAX_BYTES", 1)
+    with pytest.raises(UserError, match="is larger than"):
+        load(tmp_path / "a.json")

@@ -1,0 +1,185 @@
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xxhash
+
+from dsva.config import ValidationConfig
+from dsva.zeroshot.classes import ImageSets, Split, image_sets, load_split
+from shards.errors import UserError
+from shards.index import RECORD, Shard, ShardSet
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "aid"
+HONEST = ValidationConfig()
+
+
+def shard_set(
+    images: Sequence[tuple[str, bytes]], splits: Sequence[str] = ("",), split_of: Callable[[str], int] = lambda _: 0
+) -> ShardSet:
+    """An index, without tars, of (class/name, content) pairs."""
+    classes = tuple(sorted({key.split("/")[0] for key, _ in images}))
+    records = np.zeros(len(images), RECORD)
+    lines = [f"{key}\n".encode() for key, _ in images]
+    records["key"] = np.cumsum([0, *map(len, lines[:-1])])
+    records["label"] = [classes.index(key.split("/")[0]) for key, _ in images]
+    records["checksum"] = [xxhash.xxh3_64_intdigest(content) for _, content in images]
+    records["split"] = [split_of(key) for key, _ in images]
+    keys = np.frombuffer(b"".join(lines), np.uint8)
+    return ShardSet(Path("SET"), classes, tuple(splits), (Shard("s.tar", 1, len(images), ""),), records, "digest", keys)
+
+
+def keys(data: ShardSet, ids: np.ndarray) -> set[str]:
+    return {data.key(int(i)) for i in ids}
+
+
+def write(path: Path, value: object) -> Path:
+    path.write_text(json.dumps(value))
+    return path
+
+
+@pytest.fixture(scope="module")
+def images(aid: Path) -> list[tuple[str, bytes]]:
+    files = sorted(aid.glob("images/*/*.jpg"))
+    return [(f"{file.parent.name}/{file.stem}", file.read_bytes()) for file in files]
+
+
+@pytest.fixture(scope="module")
+def data(images: list[tuple[str, bytes]]) -> ShardSet:
+    return shard_set(images)
+
+
+@pytest.fixture
+def split() -> Split:
+    return load_split(CONFIGS / "class_splits.json", "20_10")
+
+
+def per_class(sets: ImageSets, ids: np.ndarray) -> list[int]:
+    return np.bincount(sets.labels[ids], minlength=len(sets.classes)).tolist()
+
+
+def test_honest_run_holds_a_share_of_each_seen_class_and_all_unseen_images(data: ShardSet, split: Split) -> None:
+    sets = image_sets(data, split, 0.2, HONEST)
+    assert (sets.seen, sets.unseen) == (split.seen, split.unseen)
+    assert per_class(sets, sets.seen_test) == [24] * 20 + [0] * 10
+    assert per_class(sets, sets.unseen_test) == [0] * 20 + [120] * 10
+    assert per_class(sets, sets.train) == [96] * 20 + [0] * 10
+    assert all(data.classes[data.labels[i]] == sets.classes[sets.labels[i]] for i in range(0, len(data), 7))
+    assert sets.warnings == ()
+
+
+@pytest.mark.parametrize("partition", [0, 1, 2])
+def test_validation_run_stays_inside_the_honest_training_images(data: ShardSet, split: Split, partition: int) -> None:
+    honest = image_sets(data, split, 0.2, HONEST)
+    sets = image_sets(data, split, 0.2, ValidationConfig(partition=partition, seen_share=0.1))
+    held = len(sets.unseen)
+    assert held in (6, 7)
+    assert set(sets.classes) == set(split.seen)
+    assert per_class(sets, sets.seen_test) == [10] * (20 - held) + [0] * held
+    assert per_class(sets, sets.unseen_test) == [0] * (20 - held) + [96] * held
+    together = np.concatenate([sets.train, sets.seen_test, sets.unseen_test])
+    assert np.array_equal(np.sort(together), honest.train)
+
+
+def test_the_three_partitions_hold_every_seen_class_out_once(data: ShardSet, split: Split) -> None:
+    held = [image_sets(data, split, 0.2, ValidationConfig(partition=p)).unseen for p in (0, 1, 2)]
+    assert sorted(sum(held, ())) == sorted(split.seen)
+
+
+def test_sets_depend_on_keys_and_not_on_the_packing(images: list[tuple[str, bytes]], data: ShardSet, split: Split) -> None:
+    turned = shard_set(images[::-1])
+    for validation in (HONEST, ValidationConfig(partition=1)):
+        sets, other = (image_sets(each, split, 0.2, validation) for each in (data, turned))
+        assert keys(data, sets.train) == keys(turned, other.train)
+        assert keys(data, sets.seen_test) == keys(turned, other.seen_test)
+
+
+def test_a_larger_share_keeps_the_images_of_a_smaller_one(data: ShardSet, split: Split) -> None:
+    small, large = (image_sets(data, split, share, HONEST).seen_test for share in (0.1, 0.3))
+    assert set(small.tolist()) < set(large.tolist())
+
+
+def test_share_zero_measures_unseen_classes_only(data: ShardSet, split: Split) -> None:
+    sets = image_sets(data, split, 0, HONEST)
+    assert len(sets.seen_test) == 0
+    assert len(sets.train) == 20 * 120
+
+
+def test_exact_copies_of_test_images_do_not_train(images: list[tuple[str, bytes]], split: Split) -> None:
+    unseen = next(content for key, content in images if key.startswith(split.unseen[0] + "/"))
+    copied = [*images, (f"{split.seen[0]}/copy", unseen)]
+    data = shard_set(copied)
+    sets = image_sets(data, split, 0, HONEST)
+    assert f"{split.seen[0]}/copy" not in keys(data, sets.train)
+    assert f"{split.seen[0]}/copy, a copy of {split.unseen[0]}/" in sets.warnings[0]
+    assert len(sets.train) == 20 * 120
+
+
+def test_training_and_test_images_named_by_the_source_are_used(images: list[tuple[str, bytes]], split: Split) -> None:
+    data = shard_set(images, ("", "train", "val"), lambda key: 1 + (xxhash.xxh3_64_intdigest(key.encode()) % 4 == 0))
+    sets = image_sets(data, split, 0.2, HONEST)
+    assert set(data.records["split"][sets.train]) == {1}
+    assert set(data.records["split"][sets.seen_test]) == {2}
+    assert len(sets.train) + len(sets.seen_test) == 20 * 120
+    assert "names training and test images itself" in sets.warnings[0]
+
+
+def test_a_source_with_training_images_only_leaves_the_share_in_charge(images: list[tuple[str, bytes]], split: Split) -> None:
+    sets = image_sets(shard_set(images, ("", "train"), lambda _: 1), split, 0.2, HONEST)
+    assert per_class(sets, sets.seen_test)[:20] == [24] * 20
+
+
+def test_classes_outside_the_split_are_named_and_unused(data: ShardSet, split: Split) -> None:
+    sets = image_sets(data, replace(split, unseen=split.unseen[1:]), 0.2, HONEST)
+    assert sets.warnings[0].endswith(split.unseen[0])
+    assert data.classes.index(split.unseen[0]) not in data.labels[sets.unseen_test]
+
+
+def test_too_few_images_are_refused(images: list[tuple[str, bytes]], data: ShardSet, split: Split) -> None:
+    with pytest.raises(UserError, match="has 96 images to train on and needs 97"):
+        image_sets(data, split, 0.2, HONEST, shots=97)
+    with pytest.raises(UserError, match="has 0 images held out to measure S and needs 1"):
+        image_sets(data, split, 0.004, HONEST)
+    few = shard_set([image for image in images if not image[0].startswith("Airport/")] + [images[0]])
+    with pytest.raises(UserError, match="class 'Airport' of SET has 0 images held out"):
+        image_sets(few, split, 0.2, HONEST)
+
+
+def test_unknown_class_and_too_few_classes_are_refused(data: ShardSet, split: Split) -> None:
+    with pytest.raises(UserError, match="'bare_land', SET has not: did you mean 'BareLand'"):
+        image_sets(data, replace(split, unseen=("bare_land",)), 0.2, HONEST)
+    with pytest.raises(UserError, match="needs at least 6 seen classes, the split has 5"):
+        image_sets(data, replace(split, seen=split.seen[:5]), 0.2, ValidationConfig(partition=0))
+
+
+def test_published_aid_splits_are_read() -> None:
+    for name, seen, unseen in (("25_5", 25, 5), ("20_10", 20, 10), ("15_15", 15, 15)):
+        split = load_split(CONFIGS / "class_splits.json", name)
+        assert (len(split.seen), len(split.unseen)) == (seen, unseen)
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ({"a": {"seen": ["Pond"], "unseen": ["Park", "pond"]}}, "names 'Pond' and 'pond', which are one class"),
+        ({"a": {"seen": ["Bare_Land"], "unseen": ["bare land"]}}, "which are one class"),
+        ({"a": {"seen": ["Pond", "Pond"], "unseen": ["Park"]}}, "names 'Pond' twice"),
+        ({"a": {"seen": ["Pond"], "unseen": []}}, "'unseen' of split 'a' must be a list of names"),
+        ({"a": {"seen": ["Pond"]}}, "must have a list `seen` and a list `unseen`"),
+        ({"a1": {"seen": ["Pond"], "unseen": ["Park"]}}, "has no split 'a': did you mean 'a1'"),
+        (["a"], "holds a JSON list"),
+    ],
+)
+def test_wrong_split_files_are_refused(tmp_path: Path, value: object, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        load_split(write(tmp_path / "splits.json", value), "a")
+
+
+def test_unreadable_split_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        load_split(tmp_path / "none.json", "a")
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(UserError, match="is not JSON"):
+        load_split(tmp_path / "bad.json", "a")
