@@ -1,0 +1,114 @@
+"""What a source of images yields, and the rules for keys."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from shards.images import EXTENSIONS, MAX_BYTES
+from shards.tar import split_name
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An image where it lies.
+
+    Attributes:
+        key: of the sample, `<class>/<name>`.
+        class_name: of the image.
+        split: name of the source's own split, or "".
+        path: of the file that holds the image, below the source's root.
+        offset: of the image's bytes in that file; 0 where the file is the image.
+        length: of the image's bytes.
+        extension: of the image's format, such as ".jpg".
+        stamp: time of the file's last change in nanoseconds, to notice a change between two runs.
+    """
+
+    key: str
+    class_name: str
+    split: str
+    path: str
+    offset: int
+    length: int
+    extension: str
+    stamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An image that cannot be packed: what it is called in messages, and why it is refused."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Something that is not an image; `kind` is what it is counted under."""
+
+    kind: str
+
+
+Found = Record | Refused | Ignored
+
+
+class Source(Protocol):
+    """A collection of images with classes.
+
+    Attributes:
+        kind: what it is, for the record of how a set was made.
+        root: the folder that the records' paths are relative to.
+    """
+
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+
+    @property
+    def root(self) -> Path: ...  # noqa: D102
+
+    def records(self) -> Iterator[Found]:
+        """Yield what is there, in an order that depends on nothing but the source.
+
+        Raises:
+            UserError: the source cannot be read as what it is.
+        """
+        ...
+
+
+def file_key(class_name: str, path: str) -> str:
+    """Return the key of an image file: its path without extension below its class.
+
+    The base name's dots are percent-escaped, since a WebDataset key ends at the first of them.
+    """
+    folder, slash, base = path.removeprefix(f"{class_name}/").rpartition("/")
+    stem = base.rpartition(".")[0].replace("%", "%25").replace(".", "%2E")
+    return f"{class_name}/{folder}{slash}{stem}"
+
+
+def refusal(key: str, class_name: str, split: str, length: int) -> str | None:
+    """Return why a sample cannot be a member of a tar, or None."""
+    if not class_name or "/" in class_name or class_name in (".", ".."):
+        return f"has the class name {class_name!r}, which cannot be a folder's name"
+    if any(_CONTROL.search(text) for text in (key, split)):
+        return "has a control character, or bytes that are no UTF-8, in its name: rename it"
+    if any(part in ("", ".", "..") for part in key.split("/")):
+        return "has a path that is absolute or has empty, '.' or '..' parts: name it by its path below the folder"
+    if split_name(f"{key}.json".encode()) is None:
+        return "has a name too long for a tar (155 bytes of folders, 100 of name): rename it"
+    if length > MAX_BYTES:
+        return f"is larger than {MAX_BYTES >> 20} MiB: cut it into scenes"
+    return None
+
+
+def is_image(name: str) -> bool:
+    """Tell by the extension whether a file is one of the formats that can be packed."""
+    return name.lower().endswith(EXTENSIONS)
+
+
+def extension(name: str) -> str:
+    """Return the extension of a file in lower case, such as ".jpg", or ""."""
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > name.rfind("/") + 1 else ""
