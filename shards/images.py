@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import simplejpeg
@@ -125,17 +126,20 @@ def difference_hash(grey: NDArray[np.uint8]) -> int:
 
     Source: N. Krawetz, "Kind of Like That", hackerfactor.com, 2013 (dHash).
     """
-    thumbnail = _area_mean(_area_mean(grey, 8, 0), 9, 1)
-    bits = thumbnail[:, :-1] < thumbnail[:, 1:]
+    rows, _ = _cells(grey.shape[0], 8)
+    columns, widths = _cells(grey.shape[1], 9)
+    sums = np.add.reduceat(np.add.reduceat(grey, rows, axis=0, dtype=np.int64), columns, axis=1)
+    # Means compared as whole numbers, so that no rounding can differ between machines.
+    bits = sums[:, :-1] * widths[1:] < sums[:, 1:] * widths[:-1]
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def _area_mean(grey: NDArray[np.number], cells: int, axis: int) -> NDArray[np.float32]:
-    edges = np.arange(cells) * grey.shape[axis] // cells
-    sums = np.add.reduceat(grey, edges, axis=axis, dtype=np.float32)
-    # Where there are fewer pixels than cells, edges coincide and reduceat returns the one pixel.
-    counts = np.maximum(np.diff(edges, append=grey.shape[axis]), 1).astype(np.float32)
-    return np.asarray(sums / np.expand_dims(counts, 1 - axis), np.float32)
+@lru_cache(maxsize=256)
+def _cells(pixels: int, cells: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where each of `cells` cells starts, and how many pixels it has."""
+    starts = np.arange(cells) * pixels // cells
+    # Where there are fewer pixels than cells, starts coincide and reduceat takes one pixel.
+    return starts, np.maximum(np.diff(starts, append=pixels), 1)
 
 
 def resized(data: bytes, side: int, max_pixels: int = MAX_PIXELS) -> tuple[bytes, str | None]:

@@ -10,6 +10,7 @@ So an interrupted packing continues with the shards that are not finished, and t
 
 import fcntl
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -137,7 +138,7 @@ def pack_shard(work: Path, number: int) -> int:
 
 def _add(plan: Plan, label: int, record: Record, tar: TarWriter, fragment: Fragment) -> None:
     options, extension = plan.options, record.extension
-    data = _read(plan.root / record.path, record)
+    data = _read(f"{plan.root}/{record.path}", record)
     facts = inspect(data, options.max_pixels)
     if options.resize is not None:
         data, encoded = resized(data, options.resize, options.max_pixels)
@@ -150,14 +151,16 @@ def _add(plan: Plan, label: int, record: Record, tar: TarWriter, fragment: Fragm
     fragment.add(record.key, record.class_name, record.split, offset=offset, data=data, facts=facts)
 
 
-def _read(path: Path, record: Record) -> bytes:
+def _read(path: str, record: Record) -> bytes:
     try:
-        with path.open("rb") as file:
-            file.seek(record.offset)
-            data = file.read(record.length)
-            grown = not record.offset and file.read(1)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            data = os.pread(descriptor, record.length, record.offset)
+            changed = os.fstat(descriptor).st_mtime_ns != record.stamp
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise BadImage(f"cannot be read ({error.strerror})") from None
-    if len(data) != record.length or grown:
-        raise BadImage("changed while it was packed")
+    if len(data) != record.length or changed:
+        raise BadImage("changed while it was packed: give the same command again")
     return data
