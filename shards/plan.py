@@ -15,6 +15,7 @@ import xxhash
 from shards.errors import UserError
 from shards.files import sync
 from shards.sources.records import Found, Ignored, Record, Refused, Source
+from shards.sources.samples import sort_classes
 from shards.tar import BLOCK, padding
 
 PLAN = "plan.sqlite"
@@ -99,17 +100,6 @@ class Plan:
     def ignored(self) -> dict[str, int]:
         """Return how many files of which kind are not images."""
         return dict(self._all("SELECT * FROM ignored ORDER BY kind"))
-
-
-def sort_classes(names: Iterable[str]) -> list[str]:
-    """Return class names in the order of their labels: by name, or by value where all are numbers."""
-    names = list(names)
-    return sorted(names, key=lambda name: (int(name), name)) if all(is_number(name) for name in names) else sorted(names)
-
-
-def is_number(text: str) -> bool:
-    """Tell whether a class name is a plain non-negative integer."""
-    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def write_plan(source: Source, folder: Path, options: Options) -> Plan:

@@ -4,16 +4,44 @@ from pathlib import Path
 
 from shards.errors import UserError
 from shards.sources.folders import ClassFolders
+from shards.sources.matfiles import MatFiles, find_mat_files
 from shards.sources.records import Source
+from shards.sources.tables import Table
+from shards.sources.tars import WebDataset, tar_files
+
+__all__ = ["open_source"]
 
 
-def open_source(path: Path | str) -> Source:
+def open_source(path: Path | str, images: Path | str | None = None, split_number: int = 0) -> Source:
     """Return the source that a path is.
+
+    Args:
+        path: a folder of class folders (or with them in `images`), a .csv or .parquet table, a folder of
+            WebDataset tars, or one of the authors' two .mat files.
+        images: the folder of the class folders, for .mat files; the files' own folder if not given.
+        split_number: which of the .mat files' splits.
 
     Raises:
         UserError: it does not exist or is nothing that can be packed.
     """
     path = Path(path)
+    kind = path.suffix.lower()
+    kinds = "give a folder of class folders or of tars, a .csv or .parquet table, or a .mat file"
+    if kind != ".mat" and (images is not None or split_number):
+        raise UserError(f"{path} is no .mat file: an images folder or a split number is for .mat files only")
     if path.is_dir():
+        if tar_files(path):
+            return WebDataset(path)
+        if any(path.glob("*.tar.*")) or any(path.glob("*.tgz")):
+            raise UserError(f"{path} has compressed tars, which cannot be read at any place: unpack them to .tar")
         return ClassFolders(path / "images" if (path / "images").is_dir() else path)
-    raise UserError(f"{path} does not exist")
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: {kinds}")
+    if kind in (".csv", ".parquet"):
+        return Table(path)
+    if kind == ".mat":
+        root = Path(images) if images else path.parent
+        if not root.is_dir():
+            raise UserError(f"{root} is not a folder: give the folder of the class folders")
+        return MatFiles(*find_mat_files(path), root, split_number)
+    raise UserError(f"{path} is no source of images: {kinds}")
