@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-AID = Path(__file__).resolve().parents[2] / "shared" / "data" / "aid"
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+AID = SHARED / "data" / "aid"
+GOLDEN = SHARED / "reference" / "golden"
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +15,11 @@ def aid() -> Path:
     if not AID.is_dir():
         pytest.skip(f"AID is not at {AID}")
     return AID
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder of the published code's recorded results; tests that need it are counted as skipped where it is missing."""
+    if not GOLDEN.is_dir():
+        pytest.skip(f"the golden cases are not at {GOLDEN}")
+    return GOLDEN
