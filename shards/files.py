@@ -1,7 +1,11 @@
-"""Writing files so that a crash at any moment leaves either the old file or the new one."""
+"""Files: writing them so that a crash leaves the old one or the new one, hashing them, naming them in messages."""
 
+import hashlib
 import os
+import re
 from pathlib import Path
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def sync(path: Path) -> None:
@@ -20,6 +24,17 @@ def replace_with(path: Path, data: bytes) -> None:
     sync(beside)
     beside.replace(path)
     sync(path.parent)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def has_control(text: str) -> bool:
+    """Tell whether a name has a control character or line end, or bytes that were no UTF-8."""
+    return _CONTROL.search(text) is not None
 
 
 def printable(path: str | Path) -> str:

@@ -11,9 +11,10 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from shards.description import INDEX, KEYS, Shard
 from shards.files import replace_with, sync
 from shards.images import ImageFacts
-from shards.index import INDEX, KEYS, RECORD, Shard
+from shards.index import RECORD
 from shards.sources.records import Refused
 
 

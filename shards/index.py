@@ -9,9 +9,6 @@ A shard set is a folder of
 All but made.json can be rebuilt from the tars alone, byte for byte.
 """
 
-import hashlib
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shards.description import INDEX, KEYS, SET, Shard, read_description
 from shards.errors import UserError
+from shards.files import file_sha256
 
-FORMAT = 1
-INDEX, KEYS, SET, MADE = "index.bin", "keys.txt", "set.json", "made.json"
-MAX_JSON_BYTES = 256 << 20
+__all__ = ["RECORD", "Shard", "ShardSet", "file_sha256"]
 
 RECORD = np.dtype(
     [
@@ -39,16 +36,6 @@ RECORD = np.dtype(
         ("height", "<u2"),
     ]
 )
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One tar of a set: file name, bytes, number of samples, sha256 in hexadecimal."""
-
-    name: str
-    size: int
-    samples: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -84,7 +71,7 @@ class ShardSet:
         """Return the key of a sample, such as `Airport/airport_1`."""
         start = int(self.records["key"][sample])
         end = int(self.records["key"][sample + 1]) if sample + 1 < len(self) else len(self._keys)
-        return self._keys[start : end - 1].tobytes().decode()
+        return self._keys[start : end - 1].tobytes().decode(errors="backslashreplace")
 
     def path(self, sample: int) -> Path:
         """Return the tar that holds a sample."""
@@ -98,19 +85,12 @@ class ShardSet:
             UserError: not a shard set, damaged, or made by a newer version.
         """
         root = Path(root)
-        if not (root / SET).is_file():
-            raise UserError(
-                f"{root} is not a shard set (it has no {SET}): pack images with `dsva pack IMAGES {root}`, "
-                f"or give WebDataset tars an index with `dsva shards index {root}`"
-            )
-        described = read_description(root / SET)
-        for name in (INDEX, KEYS):
-            if not (root / name).is_file() or file_sha256(root / name) != described[name]:
+        described = read_description(root)
+        for name, sha256 in ((INDEX, described.index_sha256), (KEYS, described.keys_sha256)):
+            if not (root / name).is_file() or file_sha256(root / name) != sha256:
                 raise UserError(f"{root / name} does not match {SET}: rebuild it with `dsva shards index {root}`")
-        records = _map(root / INDEX, RECORD)
-        keys = _map(root / KEYS, np.dtype(np.uint8))
-        shards = tuple(Shard(**shard) for shard in described["shards"])
-        opened = cls(root, tuple(described["classes"]), tuple(described["splits"]), shards, records, described["digest"], keys)
+        records, keys = _map(root / INDEX, RECORD), _map(root / KEYS, np.dtype(np.uint8))
+        opened = cls(root, described.classes, described.splits, described.shards, records, described.digest, keys)
         opened._check_bounds()
         return opened
 
@@ -118,10 +98,10 @@ class ShardSet:
         # The digests prove that the files belong together, not that a stranger wrote them honestly.
         r = self.records
         sizes = np.array([shard.size for shard in self.shards], np.uint64)
-        fine = len(r) > 0 and len(sizes) > 0 and all(Path(s.name).name == s.name for s in self.shards)
-        fine = fine and bool((r["shard"] < len(sizes)).all() and (r["label"] < len(self.classes)).all())
-        fine = fine and bool((r["split"] < len(self.splits)).all() and (r["key"] < len(self._keys)).all())
-        fine = fine and bool((np.diff(r["key"].astype(np.int64)) > 0).all())
+        # In shard order, as many in each as set.json says; so every shard number exists.
+        fine = np.array_equal(np.repeat(np.arange(len(sizes)), [shard.samples for shard in self.shards]), r["shard"])
+        fine = fine and bool((r["label"] < len(self.classes)).all() and (r["split"] < len(self.splits)).all())
+        fine = fine and bool((r["key"] < len(self._keys)).all() and (r["key"][1:] > r["key"][:-1]).all())
         fine = fine and bool((r["offset"] <= sizes[r["shard"]]).all())
         fine = fine and bool((r["length"] <= sizes[r["shard"]] - r["offset"]).all())
         if not fine:
@@ -132,52 +112,3 @@ def _map(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
     if path.stat().st_size == 0 or path.stat().st_size % dtype.itemsize:
         raise UserError(f"{path} is empty or cut off: rebuild it with `dsva shards index {path.parent}`")
     return np.memmap(path, dtype, mode="r")
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _digest(described: dict[str, Any]) -> str:
-    plain = {name: value for name, value in described.items() if name != "digest"}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
-def write_description(
-    root: Path, classes: Iterable[str], splits: Iterable[str], shards: Iterable[Shard], samples: int
-) -> str:
-    """Write set.json for the index.bin and keys.txt in `root`; return the set's digest."""
-    described: dict[str, Any] = {
-        "format": FORMAT,
-        "samples": samples,
-        "classes": list(classes),
-        "splits": list(splits),
-        "shards": [vars(shard) for shard in shards],
-        INDEX: file_sha256(root / INDEX),
-        KEYS: file_sha256(root / KEYS),
-    }
-    described["digest"] = _digest(described)
-    (root / SET).write_text(json.dumps(described, indent=1) + "\n")
-    return str(described["digest"])
-
-
-def read_description(path: Path) -> dict[str, Any]:
-    """Read a set.json and check its own digest.
-
-    Raises:
-        UserError: not JSON, changed since it was written, or of another format.
-    """
-    mend = f"rebuild it with `dsva shards index {path.parent}`"
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise UserError(f"{path} is larger than {MAX_JSON_BYTES >> 20} MiB: {mend}")
-    try:
-        described = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON ({error}): {mend}") from None
-    if not isinstance(described, dict) or described.get("digest") != _digest(described):
-        raise UserError(f"{path} was changed or damaged after it was written: {mend}")
-    if described.get("format") != FORMAT:
-        raise UserError(f"{path} has format {described.get('format')}, this version reads {FORMAT}: {mend}")
-    return described

@@ -1,6 +1,5 @@
 """The last step of packing: finished shards become a set."""
 
-import hashlib
 import json
 import shutil
 from collections import Counter
@@ -11,11 +10,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from shards.description import MADE, write_description, write_digested
 from shards.duplicates import Duplicates, find_duplicates
 from shards.errors import UserError
 from shards.files import replace_with, sync
 from shards.fragments import finished, join
-from shards.index import MADE, SET, ShardSet, write_description
+from shards.index import ShardSet
 from shards.plan import Plan
 from shards.sources.records import Refused
 
@@ -59,7 +59,6 @@ def merge(work: Path, target: Path, skip_bad: bool) -> PackReport:
     labels, places = _places(plan.classes), split_places(splits)
     shards = join(work, count, making, labels, places)
     digest = write_description(making, labels, places, shards, sum(shard.samples for shard in shards))
-    sync(making / SET)
     _write_made(making / MADE, plan, bad, digest)
     ignored = plan.ignored()
     making.rename(target)
@@ -98,11 +97,4 @@ def _write_made(path: Path, plan: Plan, bad: list[Refused], digest: str) -> None
         "ignored": plan.ignored(),
         "skipped": [[image.path, image.reason] for image in bad],
     }
-    made["digest"] = made_digest(made)
-    replace_with(path, (json.dumps(made, indent=1) + "\n").encode())
-
-
-def made_digest(made: dict[str, Any]) -> str:
-    """Return the sha256 of what made.json says, apart from the digest itself."""
-    plain = {name: value for name, value in made.items() if name != "digest"}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    write_digested(path, made)

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from shards.description import Shard
 from shards.errors import UserError
 from shards.fragments import Fragment, forget_fragment, read_fragment
 from shards.images import MAX_PIXELS, BadImage, inspect, resized
-from shards.index import Shard
 from shards.jobs import in_order
 from shards.merge import PackReport, merge
 from shards.plan import Options, Plan, write_plan

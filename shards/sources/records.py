@@ -1,15 +1,13 @@
 """What a source of images yields, and the rules for keys."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from shards.files import has_control
 from shards.images import EXTENSIONS, MAX_BYTES
 from shards.tar import split_name
-
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +86,29 @@ def file_key(class_name: str, path: str) -> str:
     return f"{class_name}/{folder}{slash}{stem}"
 
 
-def refusal(key: str, class_name: str, split: str, length: int) -> str | None:
-    """Return why a sample cannot be a member of a tar, or None."""
+def name_refusal(key: str, class_name: str, split: str) -> str | None:
+    """Return why a sample's names cannot be used, or None."""
     if not class_name or "/" in class_name or class_name in (".", ".."):
         return f"has the class name {class_name!r}, which cannot be a folder's name"
-    if any(_CONTROL.search(text) for text in (key, split)):
+    if any(map(has_control, (key, class_name, split))):
         return "has a control character, or bytes that are no UTF-8, in its name: rename it"
+    return None
+
+
+def refusal(key: str, class_name: str, split: str, length: int) -> str | None:
+    """Return why a sample cannot be a member of a new tar, or None."""
+    if reason := name_refusal(key, class_name, split):
+        return reason
     if any(part in ("", ".", "..") for part in key.split("/")):
         return "has a path that is absolute or has empty, '.' or '..' parts: name it by its path below the folder"
     if split_name(f"{key}.json".encode()) is None:
         return "has a name too long for a tar (155 bytes of folders, 100 of name): rename it"
-    if length > MAX_BYTES:
-        return f"is larger than {MAX_BYTES >> 20} MiB: cut it into scenes"
-    return None
+    return size_refusal(length)
+
+
+def size_refusal(length: int) -> str | None:
+    """Return why an image of `length` bytes is refused, or None."""
+    return f"is larger than {MAX_BYTES >> 20} MiB: cut it into scenes" if length > MAX_BYTES else None
 
 
 def is_image(name: str) -> bool:

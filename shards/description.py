@@ -1,0 +1,142 @@
+"""set.json: the classes, splits, shards and hashes of a shard set."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shards.errors import UserError
+from shards.files import file_sha256, has_control, replace_with
+
+FORMAT = 1
+INDEX, KEYS, SET, MADE = "index.bin", "keys.txt", "set.json", "made.json"
+MAX_JSON_BYTES = 256 << 20
+_NAMES = ("classes", "splits")
+_TEXTS = (INDEX, KEYS, "digest")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar of a set: file name, bytes, number of samples, sha256 in hexadecimal."""
+
+    name: str
+    size: int
+    samples: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """What set.json says; see `shards.index.ShardSet`."""
+
+    classes: tuple[str, ...]
+    splits: tuple[str, ...]
+    shards: tuple[Shard, ...]
+    index_sha256: str
+    keys_sha256: str
+    digest: str
+
+
+def json_digest(described: dict[str, Any]) -> str:
+    """Return the sha256 of a JSON object, apart from its own field `digest`."""
+    plain = {name: value for name, value in described.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def write_digested(path: Path, described: dict[str, Any]) -> str:
+    """Write a JSON object with its digest added, and return the digest."""
+    digest = json_digest(described)
+    replace_with(path, (json.dumps({**described, "digest": digest}, indent=1) + "\n").encode())
+    return digest
+
+
+def read_digested(path: Path) -> dict[str, Any]:
+    """Read a JSON object and check its own digest.
+
+    Raises:
+        UserError: missing, too large, not JSON, or changed since it was written.
+    """
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise UserError(f"{path} is larger than {MAX_JSON_BYTES >> 20} MiB")
+        described = json.loads(path.read_bytes())
+        if not isinstance(described, dict) or described.get("digest") != json_digest(described):
+            raise UserError(f"{path} was changed or damaged after it was written")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON ({error})") from None
+    return described
+
+
+def write_description(root: Path, classes: Iterable[str], splits: Iterable[str], shards: Iterable[Shard], samples: int) -> str:
+    """Write set.json for the index.bin and keys.txt in `root`; return the set's digest."""
+    described: dict[str, Any] = {
+        "format": FORMAT,
+        "samples": samples,
+        "classes": list(classes),
+        "splits": list(splits),
+        "shards": [vars(shard) for shard in shards],
+        INDEX: file_sha256(root / INDEX),
+        KEYS: file_sha256(root / KEYS),
+    }
+    return write_digested(root / SET, described)
+
+
+def read_description(root: Path) -> Description:
+    """Read the set.json of a set.
+
+    Raises:
+        UserError: missing, not JSON, changed since it was written, of another format, or not what a set.json says.
+    """
+    if not (root / SET).is_file():
+        raise UserError(
+            f"{root} is not a shard set (it has no {SET}): pack images with `dsva pack IMAGES {root}`, "
+            f"or give WebDataset tars an index with `dsva shards index {root}`"
+        )
+    mend = f"rebuild it with `dsva shards index {root}`"
+    try:
+        described = read_digested(root / SET)
+    except UserError as error:
+        raise UserError(f"{error}: {mend}") from None
+    if described.get("format") != FORMAT:
+        raise UserError(f"{root / SET} has format {described.get('format')!r}, this version reads {FORMAT}: {mend}")
+    if not _is_description(described):
+        raise UserError(f"{root / SET} does not describe a shard set: {mend}")
+    classes, splits = (tuple(described[name]) for name in _NAMES)
+    shards = tuple(Shard(**shard) for shard in described["shards"])
+    return Description(classes, splits, shards, *(described[name] for name in _TEXTS))
+
+
+def _is_description(described: dict[str, Any]) -> bool:
+    # A digest proves that nothing changed, not that a stranger meant well.
+    if not all(_is_names(described.get(name)) for name in _NAMES) or not all(_is_text(described.get(name)) for name in _TEXTS):
+        return False
+    shards = described.get("shards")
+    if not (isinstance(shards, list) and shards and all(map(_is_shard, shards))):
+        return False
+    tars = [shard["name"] for shard in shards]
+    return len(set(tars)) == len(tars) and described.get("samples") == sum(shard["samples"] for shard in shards) > 0
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_text, value)) and len(set(value)) == len(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and not has_control(value)
+
+
+def _is_shard(shard: Any) -> bool:
+    return (
+        isinstance(shard, dict)
+        and shard.keys() == Shard.__dataclass_fields__.keys()
+        and _is_text(shard["sha256"])
+        and _is_text(shard["name"])
+        and Path(shard["name"]).name == shard["name"]  # no path out of the folder
+        and all(type(shard[count]) is int and 0 <= shard[count] < 1 << 40 for count in ("size", "samples"))
+    )
