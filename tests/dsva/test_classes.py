@@ -1,34 +1,19 @@
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xxhash
+from shard_sets import shard_set
 
 from dsva.config import ValidationConfig
 from dsva.zeroshot.classes import ImageSets, Split, image_sets, load_split
 from shards.errors import UserError
-from shards.index import RECORD, Shard, ShardSet
+from shards.index import ShardSet
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "aid"
 HONEST = ValidationConfig()
-
-
-def shard_set(
-    images: Sequence[tuple[str, bytes]], splits: Sequence[str] = ("",), split_of: Callable[[str], int] = lambda _: 0
-) -> ShardSet:
-    """An index, without tars, of (class/name, content) pairs."""
-    classes = tuple(sorted({key.split("/")[0] for key, _ in images}))
-    records = np.zeros(len(images), RECORD)
-    lines = [f"{key}\n".encode() for key, _ in images]
-    records["key"] = np.cumsum([0, *map(len, lines[:-1])])
-    records["label"] = [classes.index(key.split("/")[0]) for key, _ in images]
-    records["checksum"] = [xxhash.xxh3_64_intdigest(content) for _, content in images]
-    records["split"] = [split_of(key) for key, _ in images]
-    keys = np.frombuffer(b"".join(lines), np.uint8)
-    return ShardSet(Path("SET"), classes, tuple(splits), (Shard("s.tar", 1, len(images), ""),), records, "digest", keys)
 
 
 def keys(data: ShardSet, ids: np.ndarray) -> set[str]:

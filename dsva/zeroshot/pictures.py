@@ -1,0 +1,84 @@
+"""Pictures of results as PNG files: the confusion matrix, and S against U over all gammas."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dsva.zeroshot.scores import Curve, harmonic
+
+MAX_NUMBERED = 40  # with more classes the cells are too small for numbers
+DPI = 120
+
+
+def draw_confusion(path: Path, counts: NDArray[np.int64], classes: Sequence[str], n_seen: int, title: str) -> None:
+    """Draw counts [C, C] (true class by predicted class, seen before unseen) as the share of each row, in percent."""
+    total = counts.sum(axis=1, keepdims=True)
+    shares = 100 * np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
+    size = 3.2 + 0.27 * len(classes) if len(classes) <= MAX_NUMBERED else 3.2 + 0.17 * len(classes)
+    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 100))  # square root, so that rare confusions show
+    font = 8 if len(classes) <= MAX_NUMBERED else 7
+    places = range(len(classes))
+    axes.set_xticks(places, classes, rotation=90, fontsize=font)
+    axes.set_yticks(places, classes, fontsize=font)
+    sides = " (seen | unseen)" if 0 < n_seen < len(classes) else ""
+    axes.set_xlabel("predicted class" + sides)
+    axes.set_ylabel("true class" + sides)
+    axes.set_title(title, loc="left")
+    if sides:
+        axes.axhline(n_seen - 0.5, color="tab:red", linewidth=1)
+        axes.axvline(n_seen - 0.5, color="tab:red", linewidth=1)
+    if len(classes) <= MAX_NUMBERED:
+        for row, column in np.argwhere(shares >= 0.5):
+            value = shares[row, column]
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=6, color="white" if value > 35 else "black")
+    figure.colorbar(image, ax=axes, label="% of the true class's test images", shrink=0.7, pad=0.02)
+    _save(figure, path)
+
+
+def draw_curve(path: Path, curves: dict[str, tuple[Curve, float]], title: str) -> None:
+    """Draw S against U, in percent, for each head's curve, and mark the point at the gamma that is used."""
+    figure = Figure(figsize=(6, 6.4), layout="constrained")
+    axes = figure.add_subplot()
+    _harmonic_lines(axes)
+    for place, (name, (steps, gamma)) in enumerate(curves.items()):
+        seen, unseen = steps.at(gamma)
+        colour = f"C{place}"
+        axes.plot(100 * steps.unseen, 100 * steps.seen, color=colour, label=f"{name}: AUSUC {100 * steps.ausuc():.1f} %")
+        high = 100 * float(harmonic(seen, unseen))
+        axes.plot(
+            100 * unseen,
+            100 * seen,
+            "o",
+            color=colour,
+            clip_on=False,
+            zorder=3,
+            label=f"{name} at gamma {gamma:.4g}: H {high:.1f} %",
+        )
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 100)
+    axes.set_aspect("equal")
+    axes.set_xlabel("U: unseen classes, per-class mean top-1 (%)")
+    axes.set_ylabel("S: seen classes, per-class mean top-1 (%)")
+    axes.set_title(title, loc="left")
+    figure.legend(loc="outside lower center", ncols=len(curves), frameon=False)
+    _save(figure, path)
+
+
+def _harmonic_lines(axes: Axes) -> None:
+    """Draw lines of equal H in the background, so that a point's H can be read off."""
+    for level in (20, 40, 60, 80):
+        unseen = np.linspace(100 * level / (200 - level), 100, 400)
+        axes.plot(unseen, level * unseen / (2 * unseen - level), color="0.85", linewidth=0.8, zorder=0)
+        axes.text(level, level, f"H {level}", color="0.6", fontsize=7, ha="center", va="center", backgroundcolor="white", zorder=1)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    # No version of the drawing library in the file: the same figures give the same bytes.
+    figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})

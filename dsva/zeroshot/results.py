@@ -1,0 +1,251 @@
+"""results.json: the figures of a run, and everything needed to say where they come from."""
+
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+import dsva
+from dsva.config import EvalConfig, check
+from dsva.files import write_atomically
+from dsva.zeroshot.inputs import read_json
+from dsva.zeroshot.scores import Decisions, chance, curve, harmonic, mean_accuracy
+from shards.errors import UserError
+
+if TYPE_CHECKING:  # reading results needs no model
+    from dsva.experiment import Experiment
+
+RESULTS = "results.json"
+CHECKOUT = Path(dsva.__file__).parents[1]
+NO_GAMMA = "zero: no validation run was given"
+
+
+class Part(BaseModel):
+    """A part of results.json: frozen, and closed to keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ClassCount(Part):
+    """How many test images of a class there are, and how many of them were recognised."""
+
+    name: str
+    correct: int
+    total: int
+
+
+class Gzsl(Part):
+    """Generalized zero-shot figures: all classes are candidates.
+
+    `seen` is S, `unseen` U, `harmonic` H, at `gamma`. `best_gamma` and `best_harmonic` were selected on the very
+    images that they are measured on: in a validation run they are its purpose, in an honest one a mere bound.
+    """
+
+    gamma: float
+    gamma_source: str
+    seen: float
+    unseen: float
+    harmonic: float
+    ausuc: float
+    best_gamma: float
+    best_harmonic: float
+    classes: tuple[ClassCount, ...]
+
+
+class Head(Part):
+    """Figures of one source of scores. `zsl` is the mean top-1 among the unseen classes; `gzsl` needs seen test images."""
+
+    zsl: float
+    zsl_classes: tuple[ClassCount, ...]
+    gzsl: Gzsl | None
+
+
+class Provenance(Part):
+    """Where the figures come from; hashes are sha256, `data_digest` is the shard set's own."""
+
+    run_dir: str
+    checkpoint_step: int
+    checkpoint_sha256: str
+    data: str
+    data_digest: str
+    attributes_sha256: str
+    attributes_meaning: str
+    splits_sha256: str
+    split: str
+    seed: int
+    config: dict[str, Any]
+    code: dict[str, Any]
+    packages: dict[str, str]
+    device: str
+    date: str
+
+
+class Results(Part):
+    """The whole file. `honest` figures are tests on unseen classes; `validation` figures serve to choose."""
+
+    format: Literal[1] = 1
+    protocol: Literal["honest", "validation"]
+    seen: tuple[str, ...]
+    unseen: tuple[str, ...]
+    images: dict[Literal["train", "seen_test", "unseen_test"], int]
+    warnings: tuple[str, ...]
+    heads: dict[str, Head]
+    chance: dict[str, float]
+    provenance: Provenance
+
+    @classmethod
+    def of(cls, experiment: "Experiment", heads: dict[str, Head], provenance: Provenance) -> Self:
+        """Put the measured heads of an experiment beside what is known of it."""
+        sets = experiment.sets
+        return cls(
+            protocol="honest" if experiment.config.validation.partition is None else "validation",
+            seen=sets.seen,
+            unseen=sets.unseen,
+            images={"train": len(sets.train), "seen_test": len(sets.seen_test), "unseen_test": len(sets.unseen_test)},
+            warnings=sets.warnings,
+            heads=heads,
+            chance=chance(len(sets.seen), len(sets.unseen)),
+            provenance=provenance,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a results.json.
+
+        Raises:
+            UserError: unreadable, or not written by this format.
+        """
+        value, _ = read_json(path)
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            place = ".".join(str(part) for part in error.errors()[0]["loc"])
+            raise UserError(f"{path} is no results.json of this version (see {place}): evaluate the run again") from None
+
+    def write(self, path: Path) -> None:
+        """Write the file in one step."""
+        write_atomically(path, self.model_dump_json(indent=1) + "\n")
+
+
+def measure(decisions: Decisions, classes: tuple[str, ...], gamma: float, gamma_source: str) -> Head:
+    """Compute all figures of a head; `classes` names the places that the decisions speak of."""
+    n_seen = decisions.n_seen
+    alone = decisions.zsl()
+    head = Head(zsl=mean_accuracy(alone, slice(n_seen, None)), zsl_classes=_counts(alone, classes), gzsl=None)
+    if not (decisions.labels < n_seen).any():
+        return head
+    among_all, steps = decisions.gzsl(gamma), curve(decisions)
+    seen, unseen = mean_accuracy(among_all, slice(n_seen)), mean_accuracy(among_all, slice(n_seen, None))
+    best_gamma, best_harmonic = steps.best()
+    gzsl = Gzsl(
+        gamma=gamma,
+        gamma_source=gamma_source,
+        seen=seen,
+        unseen=unseen,
+        harmonic=float(harmonic(seen, unseen)),
+        ausuc=steps.ausuc(),
+        best_gamma=best_gamma,
+        best_harmonic=best_harmonic,
+        classes=_counts(among_all, classes),
+    )
+    return head.model_copy(update={"gzsl": gzsl})
+
+
+def _counts(confusion: NDArray[np.int64], classes: tuple[str, ...]) -> tuple[ClassCount, ...]:
+    rows = zip(classes, confusion.diagonal().tolist(), confusion.sum(axis=1).tolist(), strict=True)
+    return tuple(ClassCount(name=name, correct=correct, total=total) for name, correct, total in rows if total)
+
+
+def choose_gamma(config: EvalConfig, head: str, run: Provenance) -> tuple[float, str]:
+    """Return a head's gamma and where it comes from: given, best of the validation run, or 0.
+
+    Raises:
+        UserError: the validation run is none, is unfinished, has no GZSL figures, or was made on other images,
+            classes or scores, so that its gamma would mean nothing here or have met test images.
+    """
+    if config.gamma is not None:
+        return config.gamma, "given"
+    if config.validation_run is None:
+        return 0.0, NO_GAMMA
+    path = config.validation_run
+    results = Results.read(path / RESULTS)
+    if results.protocol != "validation":
+        raise UserError(
+            f"eval.validation_run={path} had no validation.partition, so its gamma was chosen on test images: give one that had"
+        )
+    theirs, ours = _comparable(results.provenance), _comparable(run)
+    for name, value in ours.items():
+        if theirs[name] != value:
+            raise UserError(
+                f"eval.validation_run={path} differs from this run in {name}: {theirs[name]}, here {value}; give a run that agrees"
+            )
+    gzsl = results.heads[head].gzsl if head in results.heads else None
+    if gzsl is None:
+        raise UserError(f"eval.validation_run={path} has no GZSL figures of the head {head!r}: give another, or eval.gamma")
+    return gzsl.best_gamma, f"validation run {path}"
+
+
+def _comparable(run: Provenance) -> dict[str, Any]:
+    config = check(run.config, f"the configuration in {RESULTS} of {run.run_dir}")
+    return {
+        "the shard set": run.data_digest,
+        "the split file": run.splits_sha256,
+        "classes.split": run.split,
+        "the attribute table": run.attributes_sha256,
+        "classes.seen_test_share": config.classes.seen_test_share,
+        "the scores": config.scores,
+    }
+
+
+def provenance(experiment: "Experiment", checkpoint_step: int, checkpoint_sha256: str, device: str) -> Provenance:
+    """Describe an experiment, its checkpoint, the code and the machine, now."""
+    config = experiment.config
+    return Provenance(
+        run_dir=str(config.run.dir),
+        checkpoint_step=checkpoint_step,
+        checkpoint_sha256=checkpoint_sha256,
+        data=str(experiment.shards.root),
+        data_digest=experiment.shards.digest,
+        attributes_sha256=experiment.table.sha256,
+        attributes_meaning=experiment.table.meaning,
+        splits_sha256=experiment.split.sha256,
+        split=experiment.split.name,
+        seed=config.run.seed,
+        config=config.model_dump(mode="json"),
+        code=code_version(),
+        packages={name: version(name) for name in ("torch", "transformers", "numpy")},
+        device=device,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def code_version() -> dict[str, Any]:
+    """Return the package's version and, in a git checkout, its commit and whether files were changed since.
+
+    The latter two are None where the package was installed without its repository.
+    """
+    commit = _git("rev-parse", "HEAD") if _git("ls-files", "dsva/__init__.py") else None
+    return {"version": version("dsva"), "commit": commit, "modified": None if commit is None else bool(code_diff())}
+
+
+def code_diff() -> str:
+    """Return what the checkout holds beyond its commit, new Python files included, as a patch; "" where there is none."""
+    if not _git("ls-files", "dsva/__init__.py"):
+        return ""
+    new = (_git("ls-files", "--others", "--exclude-standard", "--", "*.py") or "").splitlines()
+    patches = [_git("diff", "HEAD"), *(_git("diff", "--no-index", "--", "/dev/null", name) for name in new)]
+    return "".join(f"{patch}\n" for patch in patches if patch)
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(CHECKOUT), *arguments], capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    # `git diff --no-index` ends with 1 where files differ.
+    return done.stdout.decode(errors="replace").rstrip("\n") if done.returncode in (0, 1) else None

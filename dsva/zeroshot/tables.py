@@ -1,0 +1,90 @@
+"""Tables of results, for the terminal and as markdown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from dsva.zeroshot.results import ClassCount, Head, Results
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in rows and columns: the first column names the row, the others hold figures."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def rich(self) -> RichTable:
+        """Return the table for the terminal."""
+        table = RichTable(title=escape(self.title), caption=escape(self.note) or None, title_justify="left", caption_justify="left")
+        for place, column in enumerate(self.columns):
+            table.add_column(escape(column), justify="right" if place else "left")
+        for row in self.rows:
+            table.add_row(*map(escape, row))
+        return table
+
+    def markdown(self) -> str:
+        """Return the table as GitHub-flavoured markdown, with title and note as paragraphs."""
+        lines = [self.columns, [":--", *["--:"] * (len(self.columns) - 1)], *self.rows]
+        body = "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+        return f"**{self.title}**\n\n{body}" + (f"\n{self.note}\n" if self.note else "")
+
+
+def summary(results: Results) -> Table:
+    """Return one row a head and one of the chance levels: ZSL, S, U, H and AUSUC in percent, and gamma."""
+    rows = [[name, *_figures(head)] for name, head in results.heads.items()]
+    levels = [results.chance[name] for name in ("zsl", "seen", "unseen", "harmonic", "ausuc")]
+    rows.append(["chance", *map(percent, levels), ""])
+    made = results.provenance
+    return Table(
+        f"{'Test' if results.protocol == 'honest' else 'Validation'} on {made.split}: {len(results.seen)} seen, "
+        f"{len(results.unseen)} unseen classes, step {made.checkpoint_step}",
+        ("head", "ZSL", "S", "U", "H", "AUSUC", "gamma"),
+        rows,
+        "Percent, per-class mean top-1. " + _gamma_sources(results),
+    )
+
+
+def per_class(results: Results) -> Table:
+    """Return one row a class, unseen classes first: test images, and for each head the percentage recognised."""
+    counted = {
+        name: (_by_name(head.zsl_classes), _by_name(head.gzsl.classes if head.gzsl else ())) for name, head in results.heads.items()
+    }
+    rows = []
+    for kind, names in (("unseen", results.unseen), ("seen", results.seen)):
+        for name in names:
+            cells = [part.get(name) for parts in counted.values() for part in parts]
+            images = max((cell.total for cell in cells if cell), default=0)
+            rows.append([name, kind, str(images), *(percent(cell.correct / cell.total) if cell else "" for cell in cells)])
+    columns = ["class", "kind", "images", *(f"{name} {what}" for name in counted for what in ("ZSL", "GZSL"))]
+    return Table("Share of each class's test images that is recognised", columns, rows, "Percent.")
+
+
+def percent(share: float) -> str:
+    """Return a share of 1 in percent, with one decimal."""
+    return f"{100 * share:.1f}"
+
+
+def _figures(head: Head) -> list[str]:
+    gzsl = head.gzsl
+    if gzsl is None:
+        return [percent(head.zsl), *["-"] * 5]
+    shares = (head.zsl, gzsl.seen, gzsl.unseen, gzsl.harmonic, gzsl.ausuc)
+    return [*map(percent, shares), f"{gzsl.gamma:.4g}"]
+
+
+def _gamma_sources(results: Results) -> str:
+    sources = {name: head.gzsl.gamma_source for name, head in results.heads.items() if head.gzsl}
+    if not sources:
+        return "No seen test images: no GZSL."
+    if len(set(sources.values())) == 1:
+        return f"Gamma: {next(iter(sources.values()))}."
+    return "Gamma: " + "; ".join(f"{name}: {source}" for name, source in sources.items()) + "."
+
+
+def _by_name(counts: Sequence[ClassCount]) -> dict[str, ClassCount]:
+    return {count.name: count for count in counts}

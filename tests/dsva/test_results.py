@@ -1,0 +1,187 @@
+import subprocess
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+from shard_sets import shard_set
+
+from dsva.config import Config
+from dsva.experiment import Experiment
+from dsva.zeroshot import results as results_module
+from dsva.zeroshot.attributes import load
+from dsva.zeroshot.classes import image_sets, load_split
+from dsva.zeroshot.pictures import draw_confusion, draw_curve
+from dsva.zeroshot.results import NO_GAMMA, RESULTS, Results, choose_gamma, code_diff, code_version, measure, provenance
+from dsva.zeroshot.scores import Decisions, curve, decide
+from dsva.zeroshot.tables import Table, per_class, summary
+from shards.errors import UserError
+
+AID = Path(__file__).parents[2] / "configs" / "aid"
+
+
+def experiment(**sections: dict[str, object]) -> Experiment:
+    """AID's classes with ten nameless images each."""
+    config = Config.model_validate(sections)
+    table, split = load(AID / "class_attributes.json"), load_split(AID / "class_splits.json", config.classes.split)
+    images = [(f"{name}/{i}", f"{name}{i}".encode()) for name in table.classes for i in range(10)]
+    data = shard_set(images)
+    return Experiment(config, data, table, split, image_sets(data, split, config.classes.seen_test_share, config.validation))
+
+
+def decisions(of: Experiment, seed: int = 0) -> Decisions:
+    """Scores that know their class somewhat, and the seen classes better."""
+    sets = of.sets
+    labels = sets.labels[np.concatenate([sets.seen_test, sets.unseen_test])]
+    scores = np.random.default_rng(seed).standard_normal((len(labels), len(sets.classes)))
+    scores[:, : sets.n_seen] += 1
+    scores[np.arange(len(labels)), labels] += 2
+    return decide(scores, labels, sets.n_seen)
+
+
+def results(of: Experiment, gamma: float = 0.5) -> Results:
+    heads = {name: measure(decisions(of, seed), of.sets.classes, gamma, "given") for seed, name in enumerate(("proto", "main"))}
+    return Results.of(of, heads, provenance(of, 300, "ab" * 32, "cpu"))
+
+
+def validation_run(folder: Path, **sections: dict[str, object]) -> Path:
+    results(experiment(validation={"partition": 0, "seen_share": 0.25}, **sections)).write(folder / RESULTS)
+    return folder
+
+
+def test_results_survive_the_file(tmp_path: Path) -> None:
+    made = results(experiment())
+    made.write(tmp_path / RESULTS)
+    assert Results.read(tmp_path / RESULTS) == made
+    assert [file.name for file in tmp_path.iterdir()] == [RESULTS]
+    assert made.protocol == "honest"
+    assert made.images == {"train": 25 * 8, "seen_test": 25 * 2, "unseen_test": 5 * 10}
+    assert made.chance["zsl"] == 0.2
+    assert made.provenance.attributes_meaning.startswith("matrix[c][a]")
+
+
+def test_figures_of_a_head_are_those_of_its_counts_and_curve() -> None:
+    of = experiment()
+    decided = decisions(of)
+    head = measure(decided, of.sets.classes, 0.5, "given")
+    assert head.gzsl is not None
+    assert (head.gzsl.seen, head.gzsl.unseen) == pytest.approx(curve(decided).at(0.5))
+    assert head.gzsl.ausuc == curve(decided).ausuc()
+    assert (head.gzsl.best_gamma, head.gzsl.best_harmonic) == curve(decided).best()
+    assert [count.name for count in head.gzsl.classes] == list(of.sets.classes)
+    assert [count.name for count in head.zsl_classes] == list(of.sets.unseen)
+    assert head.zsl == pytest.approx(np.mean([count.correct / count.total for count in head.zsl_classes]))
+
+
+def test_without_seen_test_images_there_is_no_gzsl() -> None:
+    of = experiment(classes={"seen_test_share": 0})
+    made = results(of)
+    assert made.heads["proto"].gzsl is None
+    assert summary(made).rows[0][2:] == ["-"] * 5
+    assert summary(made).note.endswith("no GZSL.")
+
+
+def test_gamma_is_given_or_zero_or_the_validation_runs(tmp_path: Path) -> None:
+    honest = experiment(eval={"gamma": 0.7, "validation_run": tmp_path})
+    run = provenance(honest, 1, "", "cpu")
+    assert choose_gamma(honest.config.eval, "proto", run) == (0.7, "given")
+    assert choose_gamma(Config().eval, "proto", run) == (0.0, NO_GAMMA)
+    path = validation_run(tmp_path)
+    best = Results.read(path / RESULTS).heads["main"].gzsl
+    assert best is not None
+    chosen = choose_gamma(experiment(eval={"validation_run": path}).config.eval, "main", run)
+    assert chosen == (best.best_gamma, f"validation run {path}")
+    with pytest.raises(UserError, match="has no GZSL figures of the head 'text'"):
+        choose_gamma(experiment(eval={"validation_run": path}).config.eval, "text", run)
+
+
+@pytest.mark.parametrize(
+    ("sections", "difference"),
+    [
+        ({"classes": {"split": "20_10"}}, "differs from this run in classes.split: 20_10, here 25_5"),
+        ({"classes": {"seen_test_share": 0.1}}, "classes.seen_test_share: 0.1, here 0.2"),
+        ({"scores": {"temperature": 1}}, "the scores: .*temperature=1.0"),
+    ],
+)
+def test_gamma_of_a_run_that_is_another_experiment_is_refused(
+    tmp_path: Path, sections: dict[str, dict[str, object]], difference: str
+) -> None:
+    path = validation_run(tmp_path, **sections)
+    ours = experiment(eval={"validation_run": path})
+    with pytest.raises(UserError, match=difference):
+        choose_gamma(ours.config.eval, "proto", provenance(ours, 1, "", "cpu"))
+
+
+def test_gamma_chosen_on_test_images_is_refused(tmp_path: Path) -> None:
+    ours = experiment(eval={"validation_run": tmp_path})
+    with pytest.raises(UserError, match=r"results\.json cannot be read"):
+        choose_gamma(ours.config.eval, "proto", provenance(ours, 1, "", "cpu"))
+    results(experiment()).write(tmp_path / RESULTS)
+    with pytest.raises(UserError, match="its gamma was chosen on test images"):
+        choose_gamma(ours.config.eval, "proto", provenance(ours, 1, "", "cpu"))
+
+
+def test_other_files_are_not_results(tmp_path: Path) -> None:
+    (tmp_path / RESULTS).write_text('{"format": 2}')
+    with pytest.raises(UserError, match=r"no results\.json of this version"):
+        Results.read(tmp_path / RESULTS)
+
+
+def test_code_version_names_commit_and_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b.invalid"]
+        return subprocess.run(
+            ["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True, text=True
+        ).stdout
+
+    monkeypatch.setattr(results_module, "CHECKOUT", tmp_path)
+    assert code_version()["commit"] is None
+    (tmp_path / "dsva").mkdir()
+    (tmp_path / "dsva" / "__init__.py").write_text("")
+    git("init")
+    assert (code_version()["commit"], code_diff()) == (None, "")  # a checkout of something else
+    git("add", ".")
+    git("commit", "-m", "first")
+    assert code_version() == {"version": "0.1.0", "commit": git("rev-parse", "HEAD").strip(), "modified": False}
+    (tmp_path / "dsva" / "__init__.py").write_text("changed = 1\n")
+    (tmp_path / "new.py").write_text("added = 2\n")
+    assert code_version()["modified"] is True
+    assert "+changed = 1\n" in code_diff()
+    assert "+added = 2\n" in code_diff()
+
+
+def test_tables_show_heads_beside_chance() -> None:
+    made = results(experiment(), gamma=0.5)
+    head = made.heads["proto"]
+    assert head.gzsl is not None
+    text = summary(made).markdown()
+    figures = (head.zsl, head.gzsl.seen, head.gzsl.unseen, head.gzsl.harmonic, head.gzsl.ausuc)
+    assert "| proto | " + " | ".join(f"{100 * figure:.1f}" for figure in figures) + " | 0.5 |" in text
+    assert "| chance | 20.0 | 3.3 | 3.3 | 3.3 | 0.4 |  |" in text
+    assert text.startswith("**Test on 25_5: 25 seen, 5 unseen classes, step 300**")
+    rows = per_class(made).rows
+    assert [row[:3] for row in rows] == [[n, "unseen", "10"] for n in made.unseen] + [[n, "seen", "2"] for n in made.seen]
+    assert rows[0][3] == f"{100 * head.zsl_classes[0].correct / 10:.1f}"
+    assert rows[5][3] == ""
+
+
+def test_names_are_text_and_not_markup() -> None:
+    table = Table("t", ("a|b", "c"), [("[red]x", "1")])
+    assert "a\\|b" in table.markdown()
+    screen = StringIO()
+    Console(file=screen, width=80).print(table.rich())
+    assert "[red]x" in screen.getvalue()
+
+
+def test_pictures_are_png_and_the_same_each_time(tmp_path: Path) -> None:
+    of = experiment()
+    decided = decisions(of)
+    for name in ("a", "b"):
+        draw_confusion(tmp_path / f"{name}_confusion.png", decided.gzsl(0.5)[18:, 18:], of.sets.classes[18:], 7, "GZSL")
+        draw_curve(tmp_path / f"{name}_curve.png", {"proto": (curve(decided), 0.5)}, "25_5")
+    for picture in ("confusion", "curve"):
+        assert (tmp_path / f"a_{picture}.png").read_bytes() == (tmp_path / f"b_{picture}.png").read_bytes()
+        with Image.open(tmp_path / f"a_{picture}.png") as image:
+            assert len(set(image.convert("RGB").get_flattened_data())) > 20
