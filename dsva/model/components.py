@@ -24,15 +24,15 @@ def component_labels(masks: Tensor) -> Tensor:
     labels = _row_runs(masks, places)
     parents = torch.arange(background + 1, device=masks.device)
     while True:
-        lowest = torch.where(masks, _lowest_neighbour(labels, background), background)
+        lowest = _lowest_neighbour(labels, background).masked_fill(~masks, background)
         # One look at the device per round, not per image; the maps of a few coarse cells take two or three.
         if torch.equal(lowest, labels):
             return labels
         parents.scatter_reduce_(0, labels.flatten(), lowest.flatten(), "amin")
         # The first round hooks each run onto one in the row above, so that no chain is longer than the mask is high.
         for _ in range(max(masks.shape[1] - 1, 1).bit_length()):
-            parents = parents[parents]
-        labels = parents[labels]
+            parents = parents.index_select(0, parents)
+        labels = parents.index_select(0, labels.flatten()).view_as(masks)
 
 
 def largest_component(masks: Tensor) -> Tensor:

@@ -31,13 +31,14 @@ def region_boxes(maps: Tensor, proto: Tensor, groups: Tensor, size: int, thresho
     """
     strongest = proto[:, None].masked_fill(~groups, -torch.inf).argmax(2)
     images = torch.arange(len(maps), device=maps.device)
-    chosen = maps[images[:, None], strongest].float()
-    chosen = F.interpolate(chosen, (size, size), mode="bilinear", align_corners=True)
+    cells = maps[images[:, None], strongest].float()
+    # Told from the cells, since scaling up would round a constant into a pattern.
+    constant = (cells.amin((2, 3)) == cells.amax((2, 3))).any(1)
+    chosen = F.interpolate(cells, (size, size), mode="bilinear", align_corners=True)
     low, high = chosen.amin((2, 3), keepdim=True), chosen.amax((2, 3), keepdim=True)
     concentration = ((chosen - low) / (high - low)).mean(1)
-    # A constant map makes its image's mean NaN, which nothing exceeds.
     masks = concentration > threshold * concentration.mean((1, 2), keepdim=True)
-    return bounding_boxes(largest_component(masks))
+    return bounding_boxes(largest_component(masks & ~constant[:, None, None]))
 
 
 def bounding_boxes(masks: Tensor) -> Tensor:
