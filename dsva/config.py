@@ -4,6 +4,7 @@ The docstring under each field is its documentation; `dsva config` prints them.
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -225,6 +226,22 @@ class Config(Section):
     run: RunConfig = RunConfig()
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML with the numbers of YAML 1.2: 25_5 is a name, not the number 255, and 1e-3 is a number."""
+
+
+_NUMBERS = {
+    "tag:yaml.org,2002:int": r"[-+]?(0|[1-9][0-9]*)$",
+    "tag:yaml.org,2002:float": r"[-+]?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?$",
+}
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NUMBERS]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _pattern in _NUMBERS.items():
+    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list("-+.0123456789"))
+
+
 def load(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, apply `section.key=value` overrides, and check every value.
 
@@ -235,11 +252,12 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """
     path = Path(path)
     try:
-        loaded = OmegaConf.create(yaml.safe_load(path.read_text()) or {})
+        loaded = OmegaConf.create(yaml.load(path.read_text(), _Loader) or {})
         for override in overrides:
-            if "=" not in override:
+            key, given, value = override.partition("=")
+            if not given or not key.strip("."):
                 raise UserError(f"override {override!r} is not of the form section.key=value, such as train.steps=300")
-            loaded = OmegaConf.merge(loaded, OmegaConf.from_dotlist([override]))
+            OmegaConf.update(loaded, key, yaml.load(value, _Loader), merge=False)
         values = OmegaConf.to_container(loaded, resolve=True)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path} cannot be read as a configuration: {' '.join(str(error).split())}") from None

@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from typing import Self
 
+import torch
+
 from dsva.config import Config
+from dsva.model.dsva import DSVA
+from dsva.model.scores import ClassRows, class_rows
 from dsva.zeroshot.attributes import AttributeTable
 from dsva.zeroshot.attributes import load as load_attributes
 from dsva.zeroshot.classes import ImageSets, Split, image_sets, load_split
@@ -46,3 +50,13 @@ class Experiment:
         if data.ways > sets.n_seen:
             raise UserError(f"data.ways={data.ways} is more than the {sets.n_seen} seen classes: lower it")
         return cls(config, shards, table, split, sets)
+
+    def build_model(self) -> DSVA:
+        """Build the network for these attributes; random weights depend on torch's seed only."""
+        groups = tuple(self.table.groups.values())
+        return DSVA(self.config.model, self.config.data.image_size, groups)
+
+    def class_rows(self, device: torch.device) -> ClassRows:
+        """Return the rows of all classes of the run, seen before unseen; a row enters training only if it is seen."""
+        strengths = torch.from_numpy(self.table.rows(self.sets.classes)).to(device)
+        return class_rows(strengths, self.sets.n_seen, self.config.scores)

@@ -8,7 +8,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from launch.packing import print_packed, run_info, run_verify
 from shards.errors import UserError
+from shards.images import MAX_PIXELS
+from shards.pack import pack as pack_source
+from shards.rebuild import rebuild
+from shards.sources import open_source
 
 # Imports of torch and what needs it stay inside the commands, so that `pack`, `shards` and `--help` start fast.
 # ruff: noqa: PLC0415
@@ -26,56 +31,61 @@ SetFolder = Annotated[Path, typer.Argument(help="Folder of the shard set.", show
 RunFolder = Annotated[Path, typer.Argument(help="Run directory, as written by `dsva train`.", show_default=False)]
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file, such as configs/aid_25_5.yaml.", show_default=False)]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(help="Values to change, as section.key=value; `dsva config` lists all keys.", show_default=False)
+    list[str] | None,
+    typer.Argument(help="Values to change, as section.key=value; `dsva config` lists all keys.", show_default=False),
 ]
 Workers = Annotated[int, typer.Option(help="Processes.", min=1, max=256)]
 
 
 @app.command()
 def pack(
-    images: Annotated[
-        Path,
-        typer.Argument(help="Class folders, a CSV or Parquet table, a WebDataset folder, or the published .mat files' folder.", show_default=False),
+    source: Annotated[
+        Path, typer.Argument(help="Class folders, CSV or Parquet table, WebDataset folder, or a published .mat file.")
     ],
-    target: Annotated[Path, typer.Argument(help="New folder for the shard set.", show_default=False)],
+    target: Annotated[Path, typer.Argument(help="New folder for the shard set.")],
     workers: Workers = 2,
-    shard_mb: Annotated[int, typer.Option(help="Target size of a shard, MiB.", min=1, max=65536)] = 256,
-    resize: Annotated[int, typer.Option(help="Scale shorter sides to this many pixels; 0 keeps the original bytes.", min=0, max=8192)] = 0,
-    max_pixels: Annotated[int, typer.Option(help="Larger images are refused, megapixels.", min=1, max=10000)] = 64,
+    shard_mib: Annotated[int, typer.Option(help="Size that shards are cut at, MiB.", min=1, max=65536)] = 256,
+    resize: Annotated[int | None, typer.Option(help="Scale shorter sides to this many pixels.", min=16, max=8192)] = None,
+    max_pixels: Annotated[int, typer.Option(help="Refuse images with more pixels.", min=1)] = MAX_PIXELS,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable images out instead of failing.")] = False,
+    images: Annotated[Path | None, typer.Option(help="Folder of the class folders, for a .mat file.")] = None,
+    split_number: Annotated[int, typer.Option(help="Which of the .mat files' splits.", min=0)] = 0,
 ) -> None:
     """Pack images into WebDataset tar shards with an index.
 
-    Original bytes are kept. The same input gives the same bytes whatever the number of workers; an
-    interrupted pack continues where it was.
+    Original bytes are kept unless --resize is given. The same input gives the same bytes whatever the number of
+    workers, and an interrupted pack continues where it was.
     """
-    from launch.shards import run_pack
-
-    run_pack(images, target, workers, shard_mb << 20, resize, max_pixels * 1_000_000, skip_bad, Console())
+    packed = pack_source(
+        open_source(source, images, split_number),
+        target,
+        workers=workers,
+        shard_bytes=shard_mib << 20,
+        resize=resize,
+        skip_bad=skip_bad,
+        max_pixels=max_pixels,
+        console=Console(),
+    )
+    print_packed(packed, Console())
 
 
 @shards_app.command()
 def verify(folder: SetFolder, workers: Workers = 2) -> None:
     """Check every byte of a shard set; exit code 2 if anything is damaged."""
-    from launch.shards import run_verify
-
     run_verify(folder, workers, Console())
 
 
 @shards_app.command()
 def info(folder: SetFolder) -> None:
     """Show what a shard set holds."""
-    from launch.shards import run_info
-
     run_info(folder, Console())
 
 
 @shards_app.command()
 def index(folder: SetFolder, workers: Workers = 2) -> None:
     """Build the index of a shard set, or of any WebDataset, from its tars alone."""
-    from launch.shards import run_index
-
-    run_index(folder, workers, Console())
+    made = rebuild(folder, workers=workers, console=Console())
+    Console().print(f"{folder}: index of {len(made):,} images in {len(made.shards)} shards")
 
 
 @app.command()
@@ -93,7 +103,7 @@ def train(config: ConfigFile, overrides: Overrides = None) -> None:
 @app.command(name="eval")
 def evaluate(run_dir: RunFolder, overrides: Overrides = None) -> None:
     """Score a finished run on its test classes, ZSL and GZSL: table, pictures and results.json."""
-    from dsva.zeroshot.evaluate import evaluate_run
+    from dsva.trained import evaluate_run
 
     evaluate_run(run_dir, overrides or [], Console())
 
@@ -125,7 +135,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] ", end="")
+        Console(stderr=True, highlight=False, soft_wrap=True).print("[bold red]error:[/] ", end="")
         print(error, file=sys.stderr)
         sys.exit(2)
 

@@ -10,19 +10,22 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from dsva.ranks import Ranks
+from shards.errors import UserError
 from shards.index import file_sha256
 
 COMPLETE, STATE = "COMPLETE", "state.json"
 PREFIX = "step-"
+MODEL, OPTIMIZER, EMA = "model", "optimizer", "ema"  # what a tensor's name begins with
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,23 @@ class Checkpoint:
         """Return the plain values saved beside the tensors."""
         return dict(json.loads((self.path / STATE).read_text()))
 
-    def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield every saved tensor by name."""
+    def by_kind(self) -> dict[str, dict[str, Tensor]]:
+        """Return every saved tensor by kind (model, optimizer, ema) and name."""
+        kinds: dict[str, dict[str, Tensor]] = {}
         for file in sorted(self.path.glob("*.safetensors")):
             with safe_open(file, framework="pt") as opened:
-                for name in opened.keys():  # noqa: SIM118 (safe_open is no mapping)
-                    yield name, opened.get_tensor(name)
+                for key in opened.keys():  # noqa: SIM118 (safe_open is no mapping)
+                    kind, name = key.split("/", 1)
+                    kinds.setdefault(kind, {})[name] = opened.get_tensor(key)
+        return kinds
+
+    def refuse_other_data(self, digest: str) -> None:
+        """Raise a UserError unless the checkpoint was trained on the shard set of this digest."""
+        if (trained := self.state()["data"]) != digest:
+            raise UserError(
+                f"{self.path} was trained on the shard set with digest {trained[:12]}, data.shards has {digest[:12]}: "
+                "give the set it began with, or another run.dir"
+            )
 
     def sha256(self) -> str:
         """Return the hash of the COMPLETE marker, which holds the hashes of all files: the identity of the weights."""
@@ -58,9 +72,7 @@ def save(
     step: int,
     tensors: Iterable[tuple[str, Tensor]],
     state: Mapping[str, Any],
-    rank: int,
-    world_size: int,
-    barrier: Callable[[], None],
+    ranks: Ranks,
     keep: int,
 ) -> Checkpoint:
     """Write a checkpoint; every rank calls this with the same tensors in the same order.
@@ -70,22 +82,21 @@ def save(
         step: optimizer steps taken.
         tensors: the whole state, (name, full tensor).
         state: plain values to save beside it.
-        rank: of this process.
-        world_size: number of processes.
-        barrier: returns when all ranks have called it.
+        ranks: this process among the others.
         keep: how many of the newest checkpoints stay.
     """
+    rank, world_size = ranks.rank, ranks.world_size
     final = folder / f"{PREFIX}{step:08d}"
     beside = folder / f".{final.name}.writing"
     if rank == 0:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
-    barrier()
+    ranks.barrier()
     mine = {name: tensor.detach().cpu().contiguous() for i, (name, tensor) in enumerate(tensors) if i % world_size == rank}
     file = beside / f"rank-{rank:05d}-of-{world_size:05d}.safetensors"
     save_file(mine, file)
     _sync(file)
-    barrier()
+    ranks.barrier()
     if rank == 0:
         (beside / STATE).write_text(json.dumps({**state, "step": step}, indent=1) + "\n")
         _mark_complete(beside)
@@ -94,19 +105,46 @@ def save(
         _sync(folder)
         for old in _folders(folder)[keep:]:
             shutil.rmtree(old)
-    barrier()
+    ranks.barrier()
     return Checkpoint(final, step)
 
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """Return the newest complete checkpoint, and a sentence for each newer one that is damaged."""
-    damaged = []
+    damaged: list[str] = []
     for path in _folders(folder):
         fault = _fault(path)
         if fault is None:
             return Checkpoint(path, int(path.name.removeprefix(PREFIX))), damaged
         damaged.append(f"checkpoint {path} is not used: {fault}")
     return None, damaged
+
+
+def load_trained(model: nn.Module, folder: Path, data: str) -> Checkpoint:
+    """Give a model the weights of the newest complete checkpoint in `folder`, the running mean where there is one.
+
+    Args:
+        model: gets the weights.
+        folder: of all checkpoints of the run.
+        data: digest of the shard set.
+
+    Raises:
+        UserError: there is no complete checkpoint, or it is of another model or shard set.
+    """
+    checkpoint, damaged = newest(folder)
+    if checkpoint is None:
+        reasons = "; ".join(damaged) or "nothing was saved"
+        raise UserError(f"{folder} holds no complete checkpoint ({reasons}): train with `dsva train` first")
+    checkpoint.refuse_other_data(data)
+    tensors = checkpoint.by_kind()
+    weights = tensors[MODEL] | tensors.get(EMA, {})
+    fitting = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    if fitting != {name: tensor.shape for name, tensor in weights.items()}:
+        raise UserError(
+            f"{checkpoint.path} is of another model than the configuration says: give the attribute table and model it had"
+        )
+    model.load_state_dict(weights)
+    return checkpoint
 
 
 def _folders(folder: Path) -> list[Path]:

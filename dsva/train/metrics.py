@@ -3,7 +3,8 @@
 import json
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,21 @@ class Metrics:
         self._task = self._progress.add_task("training", total=steps, completed=start, note="")
         self._progress.start()
 
+    @classmethod
+    @contextmanager
+    def on_rank(
+        cls, rank: int, folder: Path, start: int, steps: int, console: Console
+    ) -> Iterator[Callable[[int, Mapping[str, Any]], None]]:
+        """Give the function that logs: on rank 0 that of a `Metrics`, elsewhere one that does nothing."""
+        if rank:
+            yield lambda step, values: None
+            return
+        metrics = cls(folder, start, steps, console)
+        try:
+            yield metrics.log
+        finally:
+            metrics.close()
+
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Write one line for the state after `step` optimizer steps; numbers also go to TensorBoard."""
         self._file.write(json.dumps({"step": step, **values}) + "\n")
@@ -77,7 +93,11 @@ class Stopwatch:
         """Return images/s of all ranks, the share of time spent waiting for data and the memory in MiB, and start anew."""
         seconds = time.perf_counter() - self._start
         on_gpu = device.type == "cuda"
-        memory = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        memory = (
+            torch.cuda.max_memory_allocated(device) / 2**20
+            if on_gpu
+            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        )
         values = {
             "images_per_second": self._images * world_size / seconds,
             "data_wait_share": self._waited / seconds,

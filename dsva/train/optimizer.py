@@ -12,7 +12,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ad
     """Return AdamW over four groups: backbone or heads, with weight decay or without.
 
     Matrices decay; vectors (biases, norms) and the prototypes, which are class-like embeddings, do not.
-    Each group keeps its peak learning rate under `peak`.
+    Each group also keeps its peak learning rate under `peak`, and whether it is `of_backbone`.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -21,6 +21,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ad
     settings = [
         {
             "params": parameters,
+            "of_backbone": of_backbone,
             "peak": config.backbone_lr if of_backbone else config.lr,
             "weight_decay": config.weight_decay if decays else 0.0,
         }

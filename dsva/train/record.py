@@ -1,11 +1,11 @@
 """The run directory as a record: configuration, environment, command, code, every start.
 
-    config.yaml          the resolved configuration
-    environment.json     versions, device, command line, code version
-    code.diff            what the checkout held beyond its commit, if anything
-    starts.jsonl         every start: when, where, from which step
-    checkpoints/         complete checkpoints
-    metrics.jsonl, tensorboard/, results.json and pictures
+config.yaml          the resolved configuration
+environment.json     versions, device, command line, code version
+code.diff            what the checkout held beyond its commit, if anything
+starts.jsonl         every start: when, where, from which step
+checkpoints/         complete checkpoints
+metrics.jsonl, tensorboard/, results.json and pictures
 """
 
 import fcntl
@@ -14,14 +14,13 @@ import os
 import platform
 import socket
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
-import yaml
-
-from dsva.config import Config, check, dump
+from dsva.config import Config, dump, load
 from dsva.files import write_atomically
 from dsva.zeroshot.results import code_diff, code_version
 from shards.errors import UserError
@@ -29,7 +28,13 @@ from shards.errors import UserError
 CONFIG, ENVIRONMENT, DIFF, STARTS, CHECKPOINTS = "config.yaml", "environment.json", "code.diff", "starts.jsonl", "checkpoints"
 # What may differ between starts of one run: it changes how the run is carried out, not what it computes.
 FREE = {("data", "shards"), ("data", "workers"), ("data", "prefetch"), ("run", "dir"), ("run", "log_every"), ("run", "keep")}
-FREE |= {("run", "checkpoint_every"), ("eval", "batch_size"), ("eval", "gamma"), ("eval", "validation_run"), ("validation", "every")}
+FREE |= {
+    ("run", "checkpoint_every"),
+    ("eval", "batch_size"),
+    ("eval", "gamma"),
+    ("eval", "validation_run"),
+    ("validation", "every"),
+}
 
 
 def open_record(config: Config) -> TextIO:
@@ -55,17 +60,15 @@ def open_record(config: Config) -> TextIO:
     return lock
 
 
-def read_config(folder: Path) -> Config:
-    """Return the configuration of the run in `folder`.
+def read_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
+    """Return the configuration of the run in `folder`, with values changed by `overrides`.
 
     Raises:
-        UserError: no run lies there.
+        UserError: no run lies there, or an override is wrong.
     """
-    try:
-        values = yaml.safe_load((folder / CONFIG).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        raise UserError(f"{folder} is not a run directory (no readable {CONFIG}): give one that `dsva train` wrote") from None
-    return check(values, str(folder / CONFIG))
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"{folder} is not a run directory (it has no {CONFIG}): give one that `dsva train` wrote")
+    return load(folder / CONFIG, overrides)
 
 
 def note_start(folder: Path, step: int, world_size: int, device: str) -> None:

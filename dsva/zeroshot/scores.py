@@ -6,6 +6,7 @@ lower place wins, so a seen class wins against an unseen one.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,10 +61,12 @@ def decide(scores: NDArray[np.floating], labels: NDArray[np.integer], n_seen: in
 
 def concatenate(parts: Sequence[Decisions], order: NDArray[np.integer]) -> Decisions:
     """Join the decisions of several batches or ranks, then put the images in `order`, [N]."""
-    joined = {
-        name: np.concatenate([getattr(part, name) for part in parts])[order] for name in ("labels", "seen", "unseen", "breaks")
-    }
-    return Decisions(parts[0].n_seen, parts[0].n_classes, **joined)
+
+    def joined(name: str) -> NDArray[Any]:
+        values: NDArray[Any] = np.concatenate([getattr(part, name) for part in parts])[order]
+        return values
+
+    return Decisions(parts[0].n_seen, parts[0].n_classes, joined("labels"), joined("seen"), joined("unseen"), joined("breaks"))
 
 
 def confusion(predicted: Places, labels: Places, n_classes: int) -> NDArray[np.int64]:

@@ -75,5 +75,8 @@ def _windows(config: DataConfig, seed: int, step: int, positions: Ids) -> np.nda
     cos, sin = np.round(np.cos(angle)), np.round(np.sin(angle))
     scale = side / config.resize
     shift = (2 * corners + side[:, None]) / config.resize - 1
-    rows = [np.stack([scale * cos * mirror, -scale * sin, shift[:, 0]], 1), np.stack([scale * sin * mirror, scale * cos, shift[:, 1]], 1)]
+    rows = [
+        np.stack([scale * cos * mirror, -scale * sin, shift[:, 0]], 1),
+        np.stack([scale * sin * mirror, scale * cos, shift[:, 1]], 1),
+    ]
     return np.stack(rows, 1)

@@ -1,0 +1,183 @@
+"""One process's side of a training run: model, data, optimizer, and what is done with them."""
+
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+import xxhash
+from rich.console import Console
+from torch import Tensor
+
+from dsva.experiment import Experiment
+from dsva.model.losses import Losses
+from dsva.pixels import training_pixels
+from dsva.ranks import Ranks
+from dsva.train.checkpoint import EMA, MODEL, OPTIMIZER, Checkpoint, newest, save
+from dsva.train.ema import Ema
+from dsva.train.engine import Engine, make_deterministic
+from dsva.train.metrics import Stopwatch
+from dsva.train.optimizer import moments, restore_moments, set_learning_rate
+from dsva.train.record import CHECKPOINTS
+from dsva.train.schedule import factor
+from dsva.zeroshot.evaluate import evaluate
+from dsva.zeroshot.results import measure
+from dsva.zeroshot.scores import Decisions
+from shards.decode import Pixels
+from shards.errors import UserError
+from shards.loader import Batch, Loader, common_side
+from shards.order import Episodes, Order, ShuffledEpochs, part
+
+
+def sample_order(experiment: Experiment) -> Order:
+    """Return the order of the training images: class-balanced episodes or shuffled epochs, over the seen classes only."""
+    data, sets, seed = experiment.config.data, experiment.sets, experiment.config.run.seed
+    if data.ways:
+        return Episodes(sets.train, sets.labels[sets.train], data.ways, data.batch_size // data.ways, seed)
+    return ShuffledEpochs(sets.train, data.batch_size, seed, experiment.shards.records["shard"][sets.train], data.block_shards)
+
+
+class Trainer:
+    """Steps, logs, saves and restores.
+
+    Attributes:
+        engine: the wrapped model and optimizer.
+        start: steps that were taken before this process began.
+    """
+
+    def __init__(self, experiment: Experiment, ranks: Ranks, console: Console) -> None:
+        config = experiment.config
+        self._experiment, self._config, self._ranks = experiment, config, ranks
+        make_deterministic(config.run.seed)
+        self.engine = Engine(experiment.build_model(), config, ranks)
+        self._ema = Ema(self.engine.plain, self._config.train.ema) if self._config.train.ema else None
+        seen_rows = experiment.class_rows(ranks.device).part(slice(experiment.sets.n_seen))
+        self._losses = Losses(seen_rows, config.loss, config.model.region_weight)
+        self._order = sample_order(experiment)
+        self._watch = Stopwatch()
+        self._folder = self._config.run.dir / CHECKPOINTS
+        self.start = self._restore(console)
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield this rank's part of every step that is still to be taken, and count the time it was waited for."""
+        data, ranks = self._config.data, self._ranks
+        side = common_side(self._experiment.shards, data.resize)
+        loader = Loader(
+            self._experiment.shards,
+            self._order,
+            side,
+            ranks.rank,
+            ranks.world_size,
+            data.workers,
+            data.prefetch,
+            self._pixel_buffer,
+        )
+        batches = loader.batches(self.start, self._config.train.steps)
+        while True:
+            asked = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                return
+            self._watch.waited(time.perf_counter() - asked, len(batch.ids))
+            yield batch
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Take one optimizer step; return this rank's share of each loss term, and the gradient's norm."""
+        config, engine = self._config, self.engine
+        if config.optimizer.reset_moments and batch.step % config.optimizer.epoch_steps == 0:
+            engine.optimizer.state.clear()
+        set_learning_rate(engine.optimizer, factor(batch.step, config.optimizer, config.train))
+        pieces = [part(len(batch.ids), i, config.train.accumulation) for i in range(config.train.accumulation)]
+        terms: dict[str, Tensor] = {}
+        for piece in pieces:
+            with engine.accumulating(last=piece is pieces[-1]):
+                for name, value in self._accumulate(batch, piece).items():
+                    terms[name] = terms.get(name, 0) + value
+        norm = engine.apply()
+        if self._ema:
+            self._ema.update(engine.plain, batch.step)
+        return {**{f"loss/{name}": value for name, value in terms.items()}, "gradient_norm": norm}
+
+    def _accumulate(self, batch: Batch, piece: slice) -> dict[str, Tensor]:
+        config, device = self._config, self._ranks.device
+        heads_only = batch.step < config.train.heads_only_steps
+        images = torch.from_numpy(batch.images[piece]).to(device, non_blocking=True)
+        labels = torch.from_numpy(self._experiment.sets.labels[batch.ids[piece]]).to(device)
+        pixels = training_pixels(images, config.data, config.run.seed, batch.step, batch.positions[piece])
+        outputs = self.engine.model(pixels, regions=config.model.regions and not heads_only, backbone_grad=not heads_only)
+        terms = self._losses(outputs, labels, share=len(labels) / config.data.batch_size, fine_tuning=not heads_only)
+        self.engine.backward(terms["total"])
+        return {name: value.detach() for name, value in terms.items()}
+
+    def metrics(self, batch: Batch, terms: dict[str, Tensor]) -> dict[str, Any]:
+        """Return what is logged of a step; every rank calls this at the same steps.
+
+        Raises:
+            UserError: the loss is not finite.
+        """
+        ranks, groups = self._ranks, self.engine.optimizer.param_groups
+        names = [name for name in terms if name.startswith("loss/")]
+        totals = ranks.total(torch.stack([terms[name] for name in names])).tolist()
+        values: dict[str, Any] = dict(zip(names, totals, strict=True))
+        if not np.isfinite(values["loss/total"]):
+            raise UserError(
+                f"the loss is {values['loss/total']} at step {batch.step + 1}: lower optimizer.lr and optimizer.backbone_lr, "
+                f"or raise optimizer.warmup_steps; {self._folder} keeps the last good checkpoint"
+            )
+        values["gradient_norm"] = float(terms["gradient_norm"])
+        values["lr/heads"] = max(g["lr"] for g in groups if not g["of_backbone"])
+        values["lr/backbone"] = max(g["lr"] for g in groups if g["of_backbone"])
+        values |= self._watch.read(ranks.world_size, ranks.device)
+        # A fingerprint of the global batch: two runs that agree here saw the same images in the same order.
+        values["batch"] = xxhash.xxh3_64_hexdigest(self._order.batch(batch.step).tobytes())
+        return values
+
+    def evaluate(self) -> dict[str, Decisions]:
+        """Decide on all test images, with the running mean of the weights where there is one; every rank calls this."""
+        with self._ema.in_place_of(self.engine.plain) if self._ema else nullcontext():
+            return evaluate(self._experiment, self.engine.plain, self._ranks)
+
+    def validate(self) -> dict[str, float]:
+        """Return the figures of a validation run's classes, H at its best gamma; every rank calls this."""
+        values = {}
+        for head, decisions in self.evaluate().items():
+            measured = measure(decisions, self._experiment.sets.classes, 0.0, "validation")
+            values[f"validation/{head}/zsl"] = measured.zsl
+            if measured.gzsl:
+                values[f"validation/{head}/harmonic"] = measured.gzsl.best_harmonic
+        return values
+
+    def save(self, step: int) -> Checkpoint:
+        """Save everything that `step` steps have led to; every rank calls this."""
+        state = {"data": self._experiment.shards.digest, "world_size": self._ranks.world_size}
+        return save(self._folder, step, self._tensors(), state, self._ranks, self._config.run.keep)
+
+    def _pixel_buffer(self, shape: tuple[int, ...]) -> Pixels:
+        # Pinned where it goes to a GPU, so that copies do not wait.
+        pixels: Pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=self._ranks.device.type == "cuda").numpy()
+        return pixels
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        plain = self.engine.plain
+        yield from ((f"{MODEL}/{name}", tensor) for name, tensor in plain.state_dict().items())
+        yield from ((f"{OPTIMIZER}/{name}", tensor) for name, tensor in moments(plain, self.engine.optimizer))
+        if self._ema:
+            yield from ((f"{EMA}/{name}", tensor) for name, tensor in self._ema.mean.items())
+
+    def _restore(self, console: Console) -> int:
+        checkpoint, damaged = newest(self._folder)
+        if self._ranks.rank == 0:
+            for sentence in damaged:
+                console.print(f"[bold yellow]warning:[/] {sentence}")
+            console.print(f"continuing from {checkpoint.path}" if checkpoint else "starting from step 0")
+        if checkpoint is None:
+            return 0
+        checkpoint.refuse_other_data(self._experiment.shards.digest)
+        tensors = checkpoint.by_kind()
+        self.engine.plain.load_state_dict(tensors[MODEL])
+        restore_moments(self.engine.plain, self.engine.optimizer, tensors.get(OPTIMIZER, {}))
+        if self._ema:
+            self._ema.mean = {name: tensor.to(self._ranks.device) for name, tensor in tensors[EMA].items()}
+        return checkpoint.step

@@ -1,0 +1,100 @@
+"""Scoring a model on the test images of an experiment, on all ranks."""
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from dsva.experiment import Experiment
+from dsva.files import write_atomically
+from dsva.model.dsva import DSVA
+from dsva.model.losses import main_scores
+from dsva.pixels import test_pixels
+from dsva.ranks import Ranks
+from dsva.zeroshot.pictures import draw_confusion, draw_curve
+from dsva.zeroshot.results import RESULTS, Provenance, Results, choose_gamma, measure, provenance
+from dsva.zeroshot.scores import Decisions, concatenate, curve, decide
+from dsva.zeroshot.tables import per_class, summary
+from shards.loader import Batch, Loader, common_side
+from shards.order import Ids, Sequential
+
+HEADS = ("proto", "main")
+
+
+class Share:
+    """The whole batches of an order that belong to one rank.
+
+    Batches, not parts of them: so an image meets the same companions, and gives the same bits, for any number of ranks.
+    """
+
+    def __init__(self, order: Sequential, ranks: Ranks) -> None:
+        self._order, self._ranks = order, ranks
+        self.steps = len(range(ranks.rank, order.steps, ranks.world_size))
+
+    def batch(self, step: int) -> Ids:
+        """Return this rank's batch number `step`."""
+        return self._order.batch(step * self._ranks.world_size + self._ranks.rank)
+
+
+def evaluate(experiment: Experiment, model: DSVA, ranks: Ranks) -> dict[str, Decisions]:
+    """Decide on every test image with both heads; every rank calls this and gets all decisions.
+
+    Returns:
+        By head, decisions in the order of the sample ids.
+    """
+    config, sets = experiment.config, experiment.sets
+    order = Share(Sequential(np.concatenate([sets.seen_test, sets.unseen_test]), config.eval.batch_size), ranks)
+    side = common_side(experiment.shards, config.data.resize)
+    loader = Loader(experiment.shards, order, side, workers=config.data.workers, prefetch=config.data.prefetch)
+    model.eval()
+    mine = [_decide(experiment, model, batch, ranks.device) for batch in loader.batches(0, order.steps)]
+    model.train()
+    everyones = [part for parts in ranks.everyones(mine) for part in parts]
+    placed = np.argsort(np.concatenate([ids for ids, _ in everyones]))
+    return {head: concatenate([decisions[head] for _, decisions in everyones], placed) for head in HEADS}
+
+
+@torch.no_grad()
+def _decide(experiment: Experiment, model: DSVA, batch: Batch, device: torch.device) -> tuple[Ids, dict[str, Decisions]]:
+    config, sets = experiment.config, experiment.sets
+    rows = experiment.class_rows(device)
+    pixels = test_pixels(torch.from_numpy(batch.images).to(device), config.data)
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bf16"):
+        outputs = model(pixels, regions=config.model.regions)
+    scores = {"proto": rows.scores(outputs.proto), "main": main_scores(outputs, rows, config.model.region_weight)}
+    labels = sets.labels[batch.ids]
+    return batch.ids, {head: decide(_comparable(experiment, scores[head]), labels, sets.n_seen) for head in HEADS}
+
+
+def _comparable(experiment: Experiment, scores: Tensor) -> np.ndarray:
+    # The published code subtracts gamma from probabilities; everywhere else it is subtracted from the scores.
+    compared = scores.softmax(1) if experiment.config.scores.double_softmax else scores
+    return compared.float().cpu().numpy()
+
+
+def check_gamma(experiment: Experiment) -> None:
+    """Raise a UserError where `report` would find no gamma: before a run is trained rather than after."""
+    made = provenance(experiment, 0, "", "")
+    for head in HEADS:
+        choose_gamma(experiment.config.eval, head, made)
+
+
+def report(experiment: Experiment, decisions: dict[str, Decisions], made: Provenance, console: Console) -> Results:
+    """Measure decisions and write results.json, tables and pictures into the run directory; print the table."""
+    config, sets, folder = experiment.config, experiment.sets, experiment.config.run.dir
+    gammas = {head: choose_gamma(config.eval, head, made) for head in HEADS}
+    results = Results.of(experiment, {head: measure(decisions[head], sets.classes, *gammas[head]) for head in HEADS}, made)
+    results.write(folder / RESULTS)
+    write_atomically(folder / "results.md", summary(results).markdown() + "\n" + per_class(results).markdown())
+    for head in HEADS:
+        counts = decisions[head].zsl()[sets.n_seen :, sets.n_seen :]
+        draw_confusion(folder / f"confusion_zsl_{head}.png", counts, sets.unseen, 0, f"ZSL, {head} head")
+    if len(sets.seen_test):
+        for head in HEADS:
+            counts = decisions[head].gzsl(gammas[head][0])
+            draw_confusion(folder / f"confusion_gzsl_{head}.png", counts, sets.classes, sets.n_seen, f"GZSL, {head} head")
+        curves = {head: (curve(decisions[head]), gammas[head][0]) for head in HEADS}
+        draw_curve(folder / "seen_unseen.png", curves, f"{experiment.split.name}: seen against unseen over gamma")
+    console.print(summary(results).rich())
+    console.print(f"written: {folder / RESULTS}, results.md and pictures beside it")
+    return results
