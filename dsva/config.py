@@ -65,9 +65,9 @@ class ClassesConfig(Section):
 
     attributes: Path = Path("class_attributes.json")
     """Table of classes x attributes (JSON with classes, groups, matrix)."""
-    splits: Path = Path("class_splits.json")
-    """JSON file of named class splits, each with a list `seen` and a list `unseen`."""
-    split: str = "25_5"
+    splits: Path | None = None
+    """JSON file of named class splits, each with a list `seen` and a list `unseen`; none takes the shard set's own."""
+    split: str = "own"
     """Name of the class split in that file."""
     seen_test_share: float = Field(0.2, ge=0, lt=1)
     """Share of each seen class's images held out of training to measure S; 0 measures ZSL only."""
@@ -120,6 +120,8 @@ class ScoresConfig(Section):
     """`cosine`: against standardised, L2-normalised class rows; `dot`: against raw rows, as published."""
     temperature: float = Field(0.0625, gt=0)
     """Cosine scores are divided by this."""
+    min_deviation: float = Field(0.1, gt=0)
+    """Cosine rows are standardised by at least this deviation, so that what hardly differs among seen classes counts little."""
     double_softmax: bool = False
     """Apply cross entropy to softmax probabilities, as the published code does."""
 
@@ -307,7 +309,6 @@ def _relative_to(folder: Path, config: Config) -> Config:
     def found(path: Path) -> Path:
         return path if path.is_absolute() or path.exists() or not (folder / path).exists() else folder / path
 
-    classes = config.classes.model_copy(
-        update={"attributes": found(config.classes.attributes), "splits": found(config.classes.splits)}
-    )
+    splits = found(config.classes.splits) if config.classes.splits else None
+    classes = config.classes.model_copy(update={"attributes": found(config.classes.attributes), "splits": splits})
     return config.model_copy(update={"classes": classes})

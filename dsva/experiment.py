@@ -10,7 +10,7 @@ from dsva.model.dsva import DSVA
 from dsva.model.scores import ClassRows, class_rows
 from dsva.zeroshot.attributes import AttributeTable
 from dsva.zeroshot.attributes import load as load_attributes
-from dsva.zeroshot.classes import ImageSets, Split, image_sets, load_split
+from dsva.zeroshot.classes import ImageSets, Split, image_sets, load_split, own_split
 from shards.errors import UserError
 from shards.index import ShardSet
 
@@ -44,7 +44,7 @@ class Experiment:
         shots = data.batch_size // data.ways if data.ways else 1
         shards = ShardSet.open(data.shards)
         table = load_attributes(classes.attributes)
-        split = load_split(classes.splits, classes.split)
+        split = load_split(classes.splits, classes.split) if classes.splits else own_split(shards)
         table.rows((*split.seen, *split.unseen))
         sets = image_sets(shards, split, classes.seen_test_share, config.validation, shots)
         if data.ways > sets.n_seen:

@@ -43,8 +43,9 @@ def class_rows(strengths: Tensor, n_seen: int, config: ScoresConfig) -> ClassRow
     """Prepare the rows of all classes, of which the first `n_seen` are the seen ones.
 
     Dot scores use the strengths as they are. Cosine scores use them standardised, each attribute by its mean
-    and deviation over the SEEN classes: nothing of the unseen classes enters what the model is trained on. An
-    attribute that is the same in all seen classes cannot be learned and counts for nothing.
+    and deviation over the SEEN classes: nothing of the unseen classes enters what the model is trained on. A
+    small deviation is raised to `min_deviation`, or its noise would rule the unseen rows; an attribute that is
+    the same in all seen classes cannot be learned and counts for nothing.
 
     Args:
         strengths: how strongly each attribute is visible in each class, [C, K].
@@ -56,5 +57,5 @@ def class_rows(strengths: Tensor, n_seen: int, config: ScoresConfig) -> ClassRow
         return ClassRows(strengths, config)
     seen = strengths[:n_seen]
     mean, deviation = seen.mean(0), seen.std(0, correction=0)
-    standardised = (strengths - mean) / deviation.clamp(min=CONSTANT)
+    standardised = (strengths - mean) / deviation.clamp(min=config.min_deviation)
     return ClassRows(torch.where(deviation > CONSTANT, standardised, 0.0), config)

@@ -1,6 +1,6 @@
 """AdamW, its parameter groups, and what of it is saved."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -9,31 +9,32 @@ from dsva.config import OptimizerConfig
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """Return AdamW over four groups: backbone or heads, with weight decay or without.
+    """Return AdamW over groups by part (backbone, heads, the main head's norm) and with weight decay or without.
 
-    Matrices decay; vectors (biases, norms) and the prototypes, which are class-like embeddings, do not.
-    Each group also keeps its peak learning rate under `peak`, and whether it is `of_backbone`.
+    Matrices decay; vectors (biases, norms), embeddings and the prototypes, which are embeddings too, do not.
+    Each group also keeps its `part` and its peak learning rate, `peak`.
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
+        part = "backbone" if name.startswith("backbone.") else "norm" if name.startswith("main.norm.") else "heads"
         decays = parameter.ndim > 1 and "prototypes" not in name and "embedding" not in name
-        groups.setdefault((name.startswith("backbone."), decays), []).append(parameter)
+        groups.setdefault((part, decays), []).append(parameter)
     settings = [
         {
             "params": parameters,
-            "of_backbone": of_backbone,
-            "peak": config.backbone_lr if of_backbone else config.lr,
+            "part": part,
+            "peak": config.backbone_lr if part == "backbone" else config.lr,
             "weight_decay": config.weight_decay if decays else 0.0,
         }
-        for (of_backbone, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+        for (part, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
     return torch.optim.AdamW(settings, lr=config.lr, betas=config.betas)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set every group's learning rate to its peak times `factor`."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float, frozen: Collection[str] = ()) -> None:
+    """Set every group's learning rate to its peak times `factor`, or to 0 where its part is `frozen`."""
     for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * factor
+        group["lr"] = 0.0 if group["part"] in frozen else group["peak"] * factor
 
 
 def moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:

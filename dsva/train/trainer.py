@@ -88,7 +88,8 @@ class Trainer:
         config, engine = self._config, self.engine
         if config.optimizer.reset_moments and batch.step % config.optimizer.epoch_steps == 0:
             engine.optimizer.state.clear()
-        set_learning_rate(engine.optimizer, factor(batch.step, config.optimizer, config.train))
+        frozen = ("norm",) if self._heads_only(batch.step) and not config.optimizer.train_head_norm else ()
+        set_learning_rate(engine.optimizer, factor(batch.step, config.optimizer, config.train), frozen)
         pieces = [part(len(batch.ids), i, config.train.accumulation) for i in range(config.train.accumulation)]
         terms: dict[str, Tensor] = {}
         for piece in pieces:
@@ -100,9 +101,12 @@ class Trainer:
             self._ema.update(engine.plain, batch.step)
         return {**{f"loss/{name}": value for name, value in terms.items()}, "gradient_norm": norm}
 
+    def _heads_only(self, step: int) -> bool:
+        return step < self._config.train.heads_only_steps
+
     def _accumulate(self, batch: Batch, piece: slice) -> dict[str, Tensor]:
         config, device = self._config, self._ranks.device
-        heads_only = batch.step < config.train.heads_only_steps
+        heads_only = self._heads_only(batch.step)
         images = torch.from_numpy(batch.images[piece]).to(device, non_blocking=True)
         labels = torch.from_numpy(self._experiment.sets.labels[batch.ids[piece]]).to(device)
         pixels = training_pixels(images, config.data, config.run.seed, batch.step, batch.positions[piece])
@@ -127,8 +131,7 @@ class Trainer:
                 f"or raise optimizer.warmup_steps; {self._folder} keeps the last good checkpoint"
             )
         values["gradient_norm"] = float(terms["gradient_norm"])
-        values["lr/heads"] = max(g["lr"] for g in groups if not g["of_backbone"])
-        values["lr/backbone"] = max(g["lr"] for g in groups if g["of_backbone"])
+        values |= {f"lr/{group['part']}": group["lr"] for group in groups if group["part"] != "norm"}
         values |= self._watch.read(ranks.world_size, ranks.device)
         # A fingerprint of the global batch: two runs that agree here saw the same images in the same order.
         values["batch"] = xxhash.xxh3_64_hexdigest(self._order.batch(batch.step).tobytes())

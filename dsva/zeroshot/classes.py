@@ -20,7 +20,8 @@ from shards.index import ShardSet
 from shards.order import HOLD_OUT, Hashes, Ids, hashes
 
 TEST, VALIDATION, THIRDS = range(3)  # streams under HOLD_OUT
-TRAIN_NAMES, TEST_NAMES = ("train", "training"), ("test", "testing", "val", "validation")
+TRAIN_NAMES, TEST_NAMES = ("train", "training"), ("testseen", "test", "testing", "val", "validation")
+UNSEEN_NAMES = ("testunseen", "unseen")
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,19 @@ def load_split(path: Path, name: str) -> Split:
     if same := same_names((*seen, *unseen)):
         raise UserError(f"{path}: split {name!r} names {same[0]!r} and {same[1]!r}, which are one class: remove one of them")
     return Split(name, seen, unseen, sha256)
+
+
+def own_split(data: ShardSet) -> Split:
+    """Return the class split that a shard set's source named: the classes with `test_unseen` images are the unseen ones.
+
+    Raises:
+        UserError: the source named none.
+    """
+    unseen = set(data.labels[_in_splits(data, np.arange(len(data)), UNSEEN_NAMES)].tolist())
+    if not unseen:
+        raise UserError(f"{data.root} names no `test_unseen` images: give classes.splits=FILE and classes.split=NAME")
+    names = [tuple(name for label, name in enumerate(data.classes) if (label in unseen) == wanted) for wanted in (False, True)]
+    return Split("own", names[0], names[1], data.digest)
 
 
 def image_sets(data: ShardSet, split: Split, seen_test_share: float, validation: ValidationConfig, shots: int = 1) -> ImageSets:
