@@ -227,6 +227,16 @@ class Config(Section):
     eval: EvalConfig = EvalConfig()
     run: RunConfig = RunConfig()
 
+    def quirks(self) -> tuple[str, ...]:
+        """Return what the configuration takes over from the published code that one would not expect."""
+        found = {
+            "cross entropy on softmax probabilities": self.scores.double_softmax,
+            "a new Adam every epoch": self.optimizer.reset_moments,
+            "the head's norm untrained at first": not self.optimizer.train_head_norm,
+            "ImageNet statistics": self.data.normalize == "imagenet",
+        }
+        return tuple(quirk for quirk, present in found.items() if present)
+
 
 class _Loader(yaml.SafeLoader):
     """YAML with the numbers of YAML 1.2: 25_5 is a name, not the number 255, and 1e-3 is a number."""

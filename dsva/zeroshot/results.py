@@ -101,13 +101,14 @@ class Results(Part):
     @classmethod
     def of(cls, experiment: "Experiment", heads: dict[str, Head], provenance: Provenance) -> Self:
         """Put the measured heads of an experiment beside what is known of it."""
-        sets = experiment.sets
+        sets, quirks = experiment.sets, experiment.config.quirks()
+        published = [f"as the published code does it: {', '.join(quirks)}"] if quirks else []
         return cls(
             protocol="honest" if experiment.config.validation.partition is None else "validation",
             seen=sets.seen,
             unseen=sets.unseen,
             images={"train": len(sets.train), "seen_test": len(sets.seen_test), "unseen_test": len(sets.unseen_test)},
-            warnings=sets.warnings,
+            warnings=(*sets.warnings, *published),
             heads=heads,
             chance=chance(len(sets.seen), len(sets.unseen)),
             provenance=provenance,

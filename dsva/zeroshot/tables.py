@@ -45,7 +45,7 @@ def summary(results: Results) -> Table:
         f"{len(results.unseen)} unseen classes, step {made.checkpoint_step}",
         ("head", "ZSL", "S", "U", "H", "AUSUC", "gamma"),
         rows,
-        "Percent, per-class mean top-1. " + _gamma_sources(results),
+        " ".join(["Percent, per-class mean top-1.", _gamma_sources(results), *(f"Note: {text}." for text in results.warnings)]),
     )
 
 
