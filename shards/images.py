@@ -1,6 +1,7 @@
 """What is known of an image before it is trusted: format, size, whether it decodes, a perceptual hash."""
 
 import io
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +19,7 @@ MAX_SIDE = 65_535  # what the index can hold
 
 # The largest side of the grey picture that a JPEG is decoded to for its hash.
 _HASH_SIDE = 32
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _TIFF_BITS_PER_SAMPLE = 258
 
 # Pillow's own limit raises and warns at sizes that the caller may have allowed: every image is
@@ -66,8 +68,21 @@ def _jpeg(data: bytes, max_pixels: int) -> tuple[int, int, NDArray[np.uint8]]:
 
 
 def _other(data: bytes, max_pixels: int) -> tuple[int, int, NDArray[np.uint8]]:
+    if data.startswith(_PNG_MAGIC):
+        _check_png(data)
     with open_image(data, max_pixels) as image:
         return *image.size, np.asarray(to_rgb(image).convert("L"))
+
+
+def _check_png(data: bytes) -> None:
+    # Pillow checks neither the checksums of the pixels' chunks nor that the file has an end.
+    at, kind = len(_PNG_MAGIC), b""
+    while kind != b"IEND":
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        kind = data[at + 4 : at + 8]
+        if end + 4 > len(data) or zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise BadImage("is a truncated or damaged PNG")
+        at = end + 4
 
 
 def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
