@@ -24,6 +24,8 @@ AID = Path(__file__).parents[2] / "configs" / "aid"
 
 def experiment(**sections: dict[str, object]) -> Experiment:
     """AID's classes with ten nameless images each."""
+    sections = {"classes": {}, **sections}
+    sections["classes"] = {"split": "25_5"} | sections["classes"]
     config = Config.model_validate(sections)
     table, split = load(AID / "class_attributes.json"), load_split(AID / "class_splits.json", config.classes.split)
     images = [(f"{name}/{i}", f"{name}{i}".encode()) for name in table.classes for i in range(10)]
