@@ -4,6 +4,7 @@ Lengths and positions are in units of 1/96 of the scene's side, whatever its siz
 three times the final size and averaged down, which smooths all edges.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from shards.order import hashes
 
 UNITS = 96
 SUPERSAMPLING = 3
+_CORNERS = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
 Points = NDArray[np.float64]
 Colour = tuple[int, int, int]
 WHITE: Colour = (238, 240, 240)
@@ -44,7 +46,7 @@ class Canvas:
 
     def paint(self, image: Image.Image) -> None:
         """Replace all pixels by `image`, enlarged to the canvas."""
-        self.image.paste(image.resize(self.image.size, Image.Resampling.BICUBIC))
+        self.image.paste(image.resize(self.image.size, Image.Resampling.BILINEAR))
 
     def finished(self) -> Image.Image:
         """Return the picture at its final size, RGB, under a light of its own: exposure, tint and haze."""
@@ -57,7 +59,7 @@ class Canvas:
 
     def polygon(self, points: Points, colour: Colour, alpha: int = 255) -> None:
         """Fill a polygon, points [n, 2]."""
-        self.draw.polygon([tuple(point) for point in (points * self.scale).tolist()], (*colour, alpha))
+        self.draw.polygon((points * self.scale).ravel().tolist(), (*colour, alpha))
 
     def disc(self, centre: Points, radius: float, colour: Colour, alpha: int = 255) -> None:
         """Fill a circle."""
@@ -66,12 +68,11 @@ class Canvas:
 
     def line(self, points: Points, width: float, colour: Colour, alpha: int = 255) -> None:
         """Draw a line through points [n, 2]."""
-        flat = [tuple(point) for point in (points * self.scale).tolist()]
-        self.draw.line(flat, (*colour, alpha), max(1, round(width * self.scale)), joint="curve")
+        self.draw.line((points * self.scale).ravel().tolist(), (*colour, alpha), max(1, round(width * self.scale)), joint="curve")
 
     def block(self, corners: Points, height: float, colour: Colour) -> None:
         """Fill a polygon that stands `height` above the ground and casts a shadow."""
-        for step in (1.0, 0.5):
+        for step in (1.0, 0.5) if height > 1.5 else (0.8,):
             self.polygon(corners + self.shadow * height * step, (8, 12, 24), 75)
         self.polygon(corners, colour)
 
@@ -149,5 +150,6 @@ def moved(place: Points, along: float, across: float, angle: float) -> Points:
 
 def rectangle(centre: Points, length: float, width: float, angle: float) -> Points:
     """Return the corners of a rectangle whose length points along `angle`, [4, 2]."""
-    corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * (length / 2, width / 2)
-    return turned(corners, angle) + centre
+    cos, sin = math.cos(angle) / 2, math.sin(angle) / 2
+    along, across = (length * cos, length * sin), (-width * sin, width * cos)
+    return np.asarray(centre + _CORNERS @ np.array([along, across]))
