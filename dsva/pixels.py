@@ -9,6 +9,7 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dsva.config import DataConfig
@@ -48,6 +49,12 @@ def test_pixels(images: Tensor, config: DataConfig) -> Tensor:
     return _normalised(scaled[:, :, middle, middle], config)
 
 
+def shown_pixels(pixels: Tensor, config: DataConfig) -> NDArray[np.uint8]:
+    """Undo the normalisation: the model's input, [b, 3, S, S], as RGB for people, [b, S, S, 3]."""
+    mean, std = _statistics(pixels, config)
+    return (pixels * std + mean).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
 def _scaled(images: Tensor, config: DataConfig) -> Tensor:
     pixels = images.permute(0, 3, 1, 2).float()
     if pixels.shape[-1] == config.resize:
@@ -57,11 +64,15 @@ def _scaled(images: Tensor, config: DataConfig) -> Tensor:
 
 
 def _normalised(pixels: Tensor, config: DataConfig) -> Tensor:
-    mean, std = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) * 255 for values in STATISTICS[config.normalize])
+    mean, std = _statistics(pixels, config)
     return (pixels - mean) / std
 
 
-def _windows(config: DataConfig, seed: int, step: int, positions: Ids) -> np.ndarray:
+def _statistics(pixels: Tensor, config: DataConfig) -> list[Tensor]:
+    return [torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) * 255 for values in STATISTICS[config.normalize]]
+
+
+def _windows(config: DataConfig, seed: int, step: int, positions: Ids) -> NDArray[np.float64]:
     """Return the affine maps from output to input coordinates in [-1, 1], [b, 2, 3]."""
     draws = uniform(seed, AUGMENT, step, positions[:, None], np.arange(5))
     side = config.image_size * (config.min_scale + (1 - config.min_scale) * draws[:, 0])

@@ -116,7 +116,7 @@ def demo(
     """Draw scenes, pack them, train a small model and score classes it has never seen: nothing to download, 3 minutes."""
     from dsva.demo.run import run_demo
 
-    run_demo(target, overrides or [], Console())
+    raise typer.Exit(run_demo(target, overrides or [], Console()))
 
 
 @app.command(name="config")

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Protocol
 
-from dsva.demo.style import SCRIPT, STYLE
+from dsva.report.style import SCRIPT, STYLE
 from dsva.zeroshot.tables import Table
 
 

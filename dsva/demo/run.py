@@ -1,0 +1,45 @@
+"""The demonstration: draw scenes, pack them, train a small model, score classes it has never seen, show what it looked at."""
+
+from collections.abc import Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from rich.console import Console
+
+from dsva.config import load
+from dsva.demo.scenes import draw_scenes
+from dsva.report.build import write_report
+from dsva.train.run import run
+from shards.pack import pack
+from shards.sources import open_source
+
+IMAGES_PER_CLASS = 60
+
+
+def run_demo(target: Path, overrides: Sequence[str], console: Console) -> int:
+    """Do all of it below the folder `target`, continuing what lies there; return the exit code of the training.
+
+    Raises:
+        UserError: an override is wrong, or the folder cannot be used.
+    """
+    with as_file(files("dsva.demo") / "demo.yaml") as path:
+        config = load(path, (*_places(target), *overrides))
+    if not config.data.shards.is_dir():
+        console.print(f"drawing scenes into {target / 'scenes'}")
+        draw_scenes(target / "scenes", IMAGES_PER_CLASS)
+        pack(open_source(target / "scenes"), config.data.shards, workers=2, console=console)
+    code = run(config, console)
+    if code == 0:
+        console.print(f"look at it: {write_report(config.run.dir)}")
+    return code
+
+
+def _places(target: Path) -> Sequence[str]:
+    scenes = target / "scenes"
+    places = {
+        "data.shards": target / "shards",
+        "classes.attributes": scenes / "class_attributes.json",
+        "classes.splits": scenes / "class_splits.json",
+        "run.dir": target / "run",
+    }
+    return [f"{key}={path}" for key, path in places.items()]
