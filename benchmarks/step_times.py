@@ -1,6 +1,6 @@
 """What DSVA's steps cost beside the plain backbone, measured interleaved in one run; no GPU is needed, one is used.
 
-    python benchmarks/step_times.py [--batch 24] [--repeats N] [--golden FOLDER]
+    python benchmarks/step_times.py [--batch 24] [--repeats N] [--threads 2] [--golden FOLDER]
 
 The backbone is CLIP ViT-B/32 with random weights, 98 attributes in 3 groups. Prints Markdown.
 """
@@ -26,8 +26,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "dsva"))
 GROUPS = (tuple(range(40)), tuple(range(40, 70)), tuple(range(70, 98)))
 CLASSES = 60
 MIB = 2**20
-
-Timings = dict[str, list[float]]
 
 
 class Subject:
@@ -79,21 +77,28 @@ class Subject:
 
 
 def measure(subject: Subject, device: torch.device, repeats: int) -> dict[str, float]:
-    """Return the median seconds of each piece of work; the pieces take turns, so that a slow moment hits all alike."""
-    pieces: dict[str, Callable[[], None]] = {
+    """Return the median seconds of each piece of work; short pieces, which noise blurs more, take twice the turns."""
+    short = {
         "forward": subject.forward,
         "prototype evaluation": subject.evaluate_prototypes,
         "heads-only step": lambda: subject.step(fine_tuning=False),
         "heads-only update": subject.update,
+    }
+    long = {
         "forward + backward": subject.forward_backward,
         "dropping its gradients": lambda: subject.optimizer.zero_grad(set_to_none=True),
         "fine-tuning step": lambda: subject.step(fine_tuning=True),
         "fine-tuning update": subject.update,
     }
-    seconds: Timings = {name: [] for name in pieces}
+    return take_turns(short, device, 2 * repeats) | take_turns(long, device, repeats)
+
+
+def take_turns(pieces: dict[str, Callable[[], None]], device: torch.device, turns: int) -> dict[str, float]:
+    """Return the median seconds of each piece; they take turns, so that a slow moment hits all alike."""
     # A GPU's first turns choose kernels and fill its memory pool; a CPU's cold first turn is left to the median.
     warm_up = 3 if device.type == "cuda" else 0
-    for turn in range(repeats + warm_up):
+    seconds: dict[str, list[float]] = {name: [] for name in pieces}
+    for turn in range(turns + warm_up):
         for name, piece in pieces.items():
             taken = timed(piece, device)
             if turn >= warm_up:
@@ -102,10 +107,11 @@ def measure(subject: Subject, device: torch.device, repeats: int) -> dict[str, f
 
 
 def timed(piece: Callable[[], None], device: torch.device) -> float:
+    """Return the seconds between two CUDA events, or the seconds of all CPU threads: a shared machine's load does not count."""
     if device.type != "cuda":
-        start = time.perf_counter()
+        start = time.process_time()
         piece()
-        return time.perf_counter() - start
+        return time.process_time() - start
     begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     torch.cuda.synchronize(device)
     begin.record()
@@ -135,7 +141,7 @@ def ratios(s: dict[str, float]) -> list[tuple[str, float, float, str]]:
 def report(precision: str, batch: int, device: torch.device, repeats: int) -> None:
     subject = Subject(batch, device, precision == "bf16")
     seconds = measure(subject, device, repeats)
-    print(f"\n### {precision}, batch {batch}, median of {repeats}\n\n| piece | ms |\n|---|---|")
+    print(f"\n### {precision}, batch {batch}, median of {repeats} (short pieces: {2 * repeats})\n\n| piece | ms |\n|---|---|")
     for name, value in seconds.items():
         print(f"| {name} | {1e3 * value:.1f} |")
     print("\n| comparison | ms | ratio | target |\n|---|---|---|---|")
@@ -180,13 +186,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--repeats", type=int, help="default: 30 on a GPU, 3 without")
+    parser.add_argument("--threads", type=int, default=2, help="without a GPU; 1 is the steadiest on a busy machine")
     parser.add_argument("--golden", type=Path, help="folder of the golden cases: check them on this device too")
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     on_gpu = device.type == "cuda"
     if not on_gpu:
-        torch.set_num_threads(2)
-    name = torch.cuda.get_device_name(device) if on_gpu else f"CPU, {torch.get_num_threads()} threads"
+        torch.set_num_threads(arguments.threads)
+    name = torch.cuda.get_device_name(device) if on_gpu else f"CPU, {torch.get_num_threads()} threads, CPU time"
     print(f"## Step times on {name}, torch {torch.__version__}")
     if arguments.golden:
         check_golden(arguments.golden, device)
