@@ -120,7 +120,7 @@ class ScoresConfig(Section):
     """`cosine`: against standardised, L2-normalised class rows; `dot`: against raw rows, as published."""
     temperature: float = Field(0.0625, gt=0)
     """Cosine scores are divided by this."""
-    min_deviation: float = Field(0.1, gt=0)
+    min_deviation: float = Field(0.2, gt=0)
     """Cosine rows are standardised by at least this deviation, so that what hardly differs among seen classes counts little."""
     double_softmax: bool = False
     """Apply cross entropy to softmax probabilities, as the published code does."""
