@@ -100,13 +100,21 @@ def test_attention_spread_is_the_sum_over_cells() -> None:
 
 
 def test_unseen_classes_do_not_enter_the_standardisation() -> None:
-    table, config = strengths(), ScoresConfig()
+    table, config = strengths(), ScoresConfig(min_deviation=0.01)
     rows = class_rows(table, CLASSES, config)
     torch.testing.assert_close(rows.values[:CLASSES].mean(0), torch.zeros(7), atol=1e-6, rtol=0)
     torch.testing.assert_close(rows.values[:CLASSES].std(0, correction=0), torch.ones(7))
     changed = table.clone()
     changed[CLASSES:] = 100.0
     assert torch.equal(class_rows(changed, CLASSES, config).values[:CLASSES], rows.values[:CLASSES])
+
+
+def test_small_deviations_are_raised() -> None:
+    table = strengths()
+    table[:, 1] *= 0.01
+    deviation = table[:CLASSES].std(0, correction=0)
+    rows = class_rows(table, CLASSES, ScoresConfig(min_deviation=0.2))
+    torch.testing.assert_close(rows.values[:CLASSES].std(0, correction=0), deviation / deviation.clamp(min=0.2))
 
 
 def test_attribute_that_no_seen_class_varies_in_counts_for_nothing() -> None:
