@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from shards.description import INDEX, KEYS, SET, Shard, write_description
+from shards.description import INDEX, KEYS, MADE, SET, Shard, write_description
 from shards.errors import UserError
 from shards.files import file_sha256, printable, sync
 from shards.fragments import Fragment, finished, join
@@ -119,6 +119,8 @@ def _write(folder: Path, count: int) -> None:
     names = classes.names()
     if not names:
         raise UserError(f"the tars in {folder.parent} hold no JPEG, PNG or TIFF image")
+    if classes.folders() is None and (folder.parent / MADE).exists():
+        raise UserError(f"the .cls files of {folder.parent} disagree with its folders, so a tar is damaged: fetch or pack it again")
     labels = {text: label for label, text in enumerate(names)}
     places = split_places(splits)
     shards = join(folder, count, folder, {pair: labels[pair.partition("/")[0]] for pair in told}, places)

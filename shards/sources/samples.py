@@ -133,11 +133,15 @@ class ClassNames:
         if known != folder:
             self._folder[class_text] = None
 
+    def folders(self) -> dict[str, str] | None:
+        """Return the folder of every number, in the order of the labels, where numbers stand for folders."""
+        texts = sort_classes(self._folder)
+        folders = [folder for folder in map(self._folder.__getitem__, texts) if folder]
+        numbers = [str(label) for label in range(len(texts))]
+        return (
+            dict(zip(texts, folders, strict=True)) if texts == numbers and len(folders) == len(set(folders)) == len(texts) else None
+        )
+
     def names(self) -> dict[str, str]:
         """Return the name of every class text, in the order of the labels."""
-        texts = sort_classes(self._folder)
-        folders = [self._folder[text] for text in texts]
-        stand_for_folders = texts == [str(label) for label in range(len(texts))] and all(folders)
-        if stand_for_folders and len(set(folders)) == len(folders):
-            return {text: str(folder) for text, folder in zip(texts, folders, strict=True)}
-        return {text: text for text in texts}
+        return self.folders() or {text: text for text in sort_classes(self._folder)}
