@@ -146,6 +146,12 @@ class LossConfig(Section):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target spread over all seen classes."""
 
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not any(value for name, value in self if name != "label_smoothing"):
+            raise ValueError("all terms have weight 0: give one of them a weight")
+        return self
+
 
 class OptimizerConfig(Section):
     """AdamW and the learning rate, which is a function of the step."""

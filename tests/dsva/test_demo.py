@@ -1,0 +1,23 @@
+"""The demonstration: scenes of classes that were never seen are recognised, and the page shows it."""
+
+import io
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from dsva.demo.run import run_demo
+
+
+def test_unseen_classes_are_recognised(tmp_path: Path) -> None:
+    said = io.StringIO()
+    assert run_demo(tmp_path, ["train.steps=40", "run.log_every=20"], Console(file=said)) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["chance"]["zsl"] == 0.2
+    assert max(head["zsl"] for head in results["heads"].values()) > 0.4
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") >= 20
+    assert "report.html" in said.getvalue()
+    before = said.tell()
+    assert run_demo(tmp_path, ["train.steps=40", "run.log_every=20"], Console(file=said)) == 0
+    assert "continuing from" in said.getvalue()[before:]

@@ -1,0 +1,69 @@
+"""Every command of the README, as it stands there, on a small part of AID and for few steps."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launch.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = ["train.steps=2", "model.width=32", "model.layers=1", "model.heads=2", "model.mlp=32"]
+SMALL += ["data.image_size=48", "data.resize=48", "data.batch_size=8"]
+IMAGES_PER_CLASS = 10
+
+
+def commands() -> list[list[str]]:
+    """The lines of all fenced blocks, without comments."""
+    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    return [shlex.split(line, comments=True) for block in blocks for line in block.splitlines() if line.strip()]
+
+
+@pytest.fixture
+def workplace(aid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder as the README's reader has it: configs/ and a few images of each class below DATA/images."""
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    for folder in (aid / "images").iterdir():
+        copies = tmp_path / "DATA" / "images" / folder.name
+        copies.mkdir(parents=True)
+        for image in sorted(folder.iterdir())[:IMAGES_PER_CLASS]:
+            shutil.copy(image, copies)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a command of the README: `dsva` in this process, launchers in processes of their own."""
+    training = SMALL if "train" in command else []
+    if command[0] == "dsva":
+        monkeypatch.setattr(sys, "argv", [*command, *training])
+        try:
+            main()
+        except SystemExit as left:
+            if left.code:
+                pytest.fail(f"{command} left with {left.code}")
+        return
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    launcher = [str(Path(sys.executable).parent / command[0]), *command[1:], *training]
+    subprocess.run(launcher, env=environment, check=True, timeout=300)
+
+
+def test_every_command_of_the_journey(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journey = [command for command in commands() if command[0] != "python3"]
+    assert len(journey) >= 9
+    for command in journey:
+        run(command, monkeypatch)
+    for name in ("a", "b", "c"):
+        assert (workplace / "RUNS" / name / "results.json").is_file()
+
+
+def test_the_two_commands_are_those_of_make() -> None:
+    two = [command for command in commands() if command[0] == "python3"]
+    assert two == [["python3", "make.py", "demo"], ["python3", "make.py", "test"]]
+    automatic = (ROOT / ".ci" / "run").read_text()
+    assert all(shlex.join(command) in automatic for command in two), "the automatic checks run both"
