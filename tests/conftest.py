@@ -1,5 +1,7 @@
 """Fixtures shared by all tests: the AID scenes, where they lie beside the checkout."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,9 @@ import pytest
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 AID = SHARED / "data" / "aid"
 GOLDEN = SHARED / "reference" / "golden"
+REAL_DATA = {"aid": AID, "golden": GOLDEN}
+REAL = "real data"
+ran_on: set[object] = set()
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +28,24 @@ def golden() -> Path:
     if not GOLDEN.is_dir():
         pytest.skip(f"the golden cases are not at {GOLDEN}")
     return GOLDEN
+
+
+@pytest.fixture(autouse=True)
+def _note_real_data(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
+    for name in REAL_DATA:
+        if name in request.fixturenames:
+            record_property(REAL, name)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember which real data the tests that passed were run on."""
+    if report.when == "call" and report.passed:
+        ran_on.update(value for name, value in report.user_properties if name == REAL)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail an automatic run that had the real data beside it and did not test on it."""
+    unused = [name for name, folder in REAL_DATA.items() if folder.is_dir() and name not in ran_on]
+    if os.environ.get("CI") and unused and exitstatus == 0:
+        print(f"\nno test ran on {', '.join(unused)}, which lies beside the checkout")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
