@@ -1,0 +1,31 @@
+"""A real Slurm for the tests: slurm/dev/up in a folder of its own, once a session."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from slurm_cluster import DEV, PROGRAMS, Cluster, free_ports
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    missing = [name for name in PROGRAMS if not shutil.which(name, path=path)]
+    if missing:
+        (pytest.fail if os.environ.get("DSVA_NEEDS_SLURM") else pytest.skip)(
+            f"Slurm is not installed here ({', '.join(missing)}): slurm/dev/install installs it"
+        )
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SBATCH_", "SUBMITIT_"))}
+    environment |= {"SLURM_DEV": str(folder), "SLURM_CONF": str(folder / "etc" / "slurm.conf"), "PORT": str(free_ports())}
+    # The nodes share two processors: threads would only wait for each other.
+    environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    try:
+        subprocess.run([DEV / "up"], env=environment, check=True, timeout=120, stdout=subprocess.DEVNULL)
+        yield Cluster(environment)
+    finally:
+        subprocess.run([DEV / "down", "--remove"], env=environment, check=True, timeout=120)
