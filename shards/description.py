@@ -48,8 +48,12 @@ def json_digest(described: dict[str, Any]) -> str:
 def write_digested(path: Path, described: dict[str, Any]) -> str:
     """Write a JSON object with its digest added, and return the digest."""
     digest = json_digest(described)
-    replace_with(path, (json.dumps({**described, "digest": digest}, indent=1) + "\n").encode())
+    replace_with(path, _text({**described, "digest": digest}))
     return digest
+
+
+def _text(described: dict[str, Any]) -> bytes:
+    return (json.dumps(described, indent=1) + "\n").encode()
 
 
 def read_digested(path: Path) -> dict[str, Any]:
@@ -61,8 +65,10 @@ def read_digested(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise UserError(f"{path} is larger than {MAX_JSON_BYTES >> 20} MiB")
-        described = json.loads(path.read_bytes())
-        if not isinstance(described, dict) or described.get("digest") != json_digest(described):
+        data = path.read_bytes()
+        described = json.loads(data)
+        # The digest does not cover spaces and escapes: the very bytes that `write_digested` writes are asked for.
+        if not isinstance(described, dict) or described.get("digest") != json_digest(described) or data != _text(described):
             raise UserError(f"{path} was changed or damaged after it was written")
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
@@ -103,7 +109,7 @@ def read_description(root: Path) -> Description:
         described = read_digested(root / SET)
     except UserError as error:
         raise UserError(f"{error}: {mend}") from None
-    if described.get("format") != FORMAT:
+    if not _is_count(described.get("format")) or described["format"] != FORMAT:
         raise UserError(f"{root / SET} has format {described.get('format')!r}, this version reads {FORMAT}: {mend}")
     if not _is_description(described):
         raise UserError(f"{root / SET} does not describe a shard set: {mend}")
@@ -120,7 +126,8 @@ def _is_description(described: dict[str, Any]) -> bool:
     if not (isinstance(shards, list) and shards and all(map(_is_shard, shards))):
         return False
     tars = [shard["name"] for shard in shards]
-    return len(set(tars)) == len(tars) and described.get("samples") == sum(shard["samples"] for shard in shards) > 0
+    samples = described.get("samples")
+    return len(set(tars)) == len(tars) and _is_count(samples) and samples == sum(shard["samples"] for shard in shards) > 0
 
 
 def _is_names(value: Any) -> bool:
@@ -131,6 +138,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and not has_control(value)
 
 
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 48  # not True, which is an int too
+
+
 def _is_shard(shard: Any) -> bool:
     return (
         isinstance(shard, dict)
@@ -138,5 +149,5 @@ def _is_shard(shard: Any) -> bool:
         and _is_text(shard["sha256"])
         and _is_text(shard["name"])
         and Path(shard["name"]).name == shard["name"]  # no path out of the folder
-        and all(type(shard[count]) is int and 0 <= shard[count] < 1 << 40 for count in ("size", "samples"))
+        and all(_is_count(shard[count]) for count in ("size", "samples"))
     )
