@@ -9,6 +9,7 @@ from dsva.experiment import Experiment
 from dsva.files import write_atomically
 from dsva.model.dsva import DSVA
 from dsva.model.losses import main_scores
+from dsva.model.scores import ClassRows
 from dsva.pixels import test_pixels
 from dsva.ranks import Ranks
 from dsva.zeroshot.pictures import draw_confusion, draw_curve
@@ -47,7 +48,8 @@ def evaluate(experiment: Experiment, model: DSVA, ranks: Ranks) -> dict[str, Dec
     side = common_side(experiment.shards, config.data.resize)
     loader = Loader(experiment.shards, order, side, workers=config.data.workers, prefetch=config.data.prefetch)
     model.eval()
-    mine = [_decide(experiment, model, batch, ranks.device) for batch in loader.batches(0, order.steps)]
+    rows = experiment.class_rows(ranks.device)
+    mine = [_decide(experiment, model, rows, batch) for batch in loader.batches(0, order.steps)]
     model.train()
     everyones = [part for parts in ranks.everyones(mine) for part in parts]
     placed = np.argsort(np.concatenate([ids for ids, _ in everyones]))
@@ -55,9 +57,8 @@ def evaluate(experiment: Experiment, model: DSVA, ranks: Ranks) -> dict[str, Dec
 
 
 @torch.no_grad()
-def _decide(experiment: Experiment, model: DSVA, batch: Batch, device: torch.device) -> tuple[Ids, dict[str, Decisions]]:
-    config, sets = experiment.config, experiment.sets
-    rows = experiment.class_rows(device)
+def _decide(experiment: Experiment, model: DSVA, rows: ClassRows, batch: Batch) -> tuple[Ids, dict[str, Decisions]]:
+    config, sets, device = experiment.config, experiment.sets, rows.values.device
     pixels = test_pixels(torch.from_numpy(batch.images).to(device), config.data)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bf16"):
         outputs = model(pixels, regions=config.model.regions)
