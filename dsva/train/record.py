@@ -5,6 +5,7 @@ environment.json     versions, device, command line, code version
 code.diff            what the checkout held beyond its commit, if anything
 starts.jsonl         every start: when, where, from which step
 checkpoints/         complete checkpoints
+job/                 notes of what started the run, if anything did
 metrics.jsonl, tensorboard/, results.json and pictures
 """
 
@@ -26,6 +27,7 @@ from dsva.zeroshot.results import code_diff, code_version
 from shards.errors import UserError
 
 CONFIG, ENVIRONMENT, DIFF, STARTS, CHECKPOINTS = "config.yaml", "environment.json", "code.diff", "starts.jsonl", "checkpoints"
+JOB = "job"  # whoever starts the run may keep his notes there before the run begins
 # What may differ between starts of one run: it changes how the run is carried out, not what it computes.
 FREE = {("data", "shards"), ("data", "workers"), ("data", "prefetch"), ("run", "dir"), ("run", "log_every"), ("run", "keep")}
 FREE |= {
@@ -48,7 +50,7 @@ def open_record(config: Config) -> TextIO:
         raise UserError(f"run.dir={folder} is a file: give a folder")
     if (folder / CONFIG).is_file():
         _refuse_other(folder, config)
-    elif folder.is_dir() and any(entry.name != ".lock" for entry in folder.iterdir()):
+    elif folder.is_dir() and any(entry.name not in (".lock", JOB) for entry in folder.iterdir()):
         raise UserError(f"run.dir={folder} is not empty and holds no run: give a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     lock = (folder / ".lock").open("a")

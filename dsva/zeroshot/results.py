@@ -1,5 +1,6 @@
 """results.json: the figures of a run, and everything needed to say where they come from."""
 
+import json
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # reading results needs no model
 
 RESULTS = "results.json"
 CHECKOUT = Path(dsva.__file__).parents[1]
+SNAPSHOT = "snapshot.json"  # beside a copy of the packages: `version` and `diff` of the checkout that it was copied from
 NO_GAMMA = "zero: no validation run was given"
 
 
@@ -230,12 +232,16 @@ def code_version() -> dict[str, Any]:
 
     The latter two are None where the package was installed without its repository.
     """
+    if (CHECKOUT / SNAPSHOT).is_file():
+        return dict(json.loads((CHECKOUT / SNAPSHOT).read_text())["version"])
     commit = _git("rev-parse", "HEAD") if _git("ls-files", "dsva/__init__.py") else None
     return {"version": version("dsva"), "commit": commit, "modified": None if commit is None else bool(code_diff())}
 
 
 def code_diff() -> str:
     """Return what the checkout holds beyond its commit, new Python files included, as a patch; "" where there is none."""
+    if (CHECKOUT / SNAPSHOT).is_file():
+        return str(json.loads((CHECKOUT / SNAPSHOT).read_text())["diff"])
     if not _git("ls-files", "dsva/__init__.py"):
         return ""
     new = (_git("ls-files", "--others", "--exclude-standard", "--", "*.py") or "").splitlines()
