@@ -1,15 +1,13 @@
 """Image bytes to uint8 pixels in a buffer that already exists."""
 
-import io
-
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from shards.images import JPEG_MAGIC, open_image, to_rgb
+
 Pixels = NDArray[np.uint8]
-JPEG_MAGIC = b"\xff\xd8\xff"
-FORMATS = ("JPEG", "PNG", "TIFF")
 
 
 def decode_into(data: bytes, width: int, height: int, out: Pixels) -> None:
@@ -25,10 +23,10 @@ def decode_into(data: bytes, width: int, height: int, out: Pixels) -> None:
     if data.startswith(JPEG_MAGIC) and (height, width) == (side, side):
         _decode_jpeg(data, out)
         return
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with open_image(data, width * height) as image:
         if image.size != (width, height):
             raise ValueError(f"is {image.size[0]}x{image.size[1]} pixels, the index says {width}x{height}")
-        out[:] = _square(image.convert("RGB"), side)
+        out[:] = _square(to_rgb(image), side)
 
 
 def _decode_jpeg(data: bytes, out: Pixels) -> None:

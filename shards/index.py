@@ -20,8 +20,6 @@ from shards.description import INDEX, KEYS, SET, Shard, read_description
 from shards.errors import UserError
 from shards.files import file_sha256
 
-__all__ = ["RECORD", "Shard", "ShardSet", "file_sha256"]
-
 RECORD = np.dtype(
     [
         ("offset", "<u8"),  # of the image bytes in the tar file

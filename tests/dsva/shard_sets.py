@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
-from shards.index import RECORD, Shard, ShardSet
+from shards.description import Shard
+from shards.index import RECORD, ShardSet
 
 
 def shard_set(

@@ -9,7 +9,7 @@ from scipy.io import savemat
 from dsva.zeroshot import inputs
 from dsva.zeroshot.attributes import load
 from shards.errors import UserError
-from shards.index import file_sha256
+from shards.files import file_sha256
 
 AID_TABLE = Path(__file__).parents[2] / "configs" / "aid" / "class_attributes.json"
 
