@@ -38,7 +38,7 @@ def training_pixels(images: Tensor, config: DataConfig, seed: int, step: int, po
     scaled = _scaled(images, config)
     windows = torch.from_numpy(_windows(config, seed, step, positions)).to(scaled)
     grid = F.affine_grid(windows, [len(scaled), 3, config.image_size, config.image_size], align_corners=False)
-    return _normalised(F.grid_sample(scaled, grid, align_corners=False), config)
+    return _normalised(F.grid_sample(scaled, grid, padding_mode="border", align_corners=False), config)
 
 
 def test_pixels(images: Tensor, config: DataConfig) -> Tensor:
