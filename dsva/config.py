@@ -4,10 +4,11 @@ The docstring under each field is its documentation; `dsva config` prints them.
 """
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from omegaconf import OmegaConf
@@ -20,7 +21,7 @@ from shards.errors import UserError
 class Section(BaseModel):
     """A part of the configuration: frozen, and closed to keys that it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class DataConfig(Section):
@@ -153,6 +154,9 @@ class LossConfig(Section):
         return self
 
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimizerConfig(Section):
     """AdamW and the learning rate, which is a function of the step."""
 
@@ -160,7 +164,7 @@ class OptimizerConfig(Section):
     """Peak learning rate of the heads."""
     backbone_lr: float = Field(1e-3, ge=0)
     """Peak learning rate of the backbone."""
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Decay, Decay] = (0.9, 0.98)
     """Adam's decay rates."""
     weight_decay: float = Field(0.05, ge=0)
     """Decoupled weight decay of matrices; vectors (biases, norms) and prototypes have none."""
@@ -209,7 +213,7 @@ class RunConfig(Section):
 
     dir: Path = Path("RUN")
     """Folder of the run; the same command again continues what lies there."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Of initial weights, sample order and augmentation."""
     log_every: int = Field(10, ge=1)
     """Steps between lines of metrics."""
@@ -256,8 +260,15 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NUMBERS]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes names that look like numbers to any YAML, so that every reader takes them for names."""
+
+
 for _tag, _pattern in _NUMBERS.items():
-    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list("-+.0123456789"))
+    for _side in (_Loader, _Dumper):
+        _side.add_implicit_resolver(_tag, re.compile(_pattern), list("-+.0123456789"))
 
 
 def load(path: Path | str, overrides: Sequence[str] = ()) -> Config:
@@ -277,8 +288,9 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Config:
                 raise UserError(f"override {override!r} is not of the form section.key=value, such as train.steps=300")
             OmegaConf.update(loaded, key, yaml.load(value, _Loader), merge=False)
         values = OmegaConf.to_container(loaded, resolve=True)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{path} cannot be read as a configuration: {' '.join(str(error).split())}") from None
+    # ValueError: not UTF-8, or a number of thousands of digits; RecursionError: thousands of brackets.
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{path} cannot be read as a configuration: {' '.join(str(error).split())[:300]}") from None
     return _relative_to(path.parent, check(values, str(path)))
 
 
@@ -292,7 +304,7 @@ def check(values: Any, source: str) -> Config:
 
 def dump(config: Config) -> str:
     """Return the whole configuration as YAML."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
 
 
 def documentation(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple[str, str, str]]:
@@ -323,7 +335,9 @@ def _sentence(error: ValidationError) -> str:
 
 def _relative_to(folder: Path, config: Config) -> Config:
     def found(path: Path) -> Path:
-        return path if path.is_absolute() or path.exists() or not (folder / path).exists() else folder / path
+        # os.path, because Path.exists raises where a name is too long.
+        elsewhere = path.is_absolute() or os.path.exists(path) or not os.path.exists(folder / path)  # noqa: PTH110
+        return path if elsewhere else folder / path
 
     splits = found(config.classes.splits) if config.classes.splits else None
     classes = config.classes.model_copy(update={"attributes": found(config.classes.attributes), "splits": splits})
