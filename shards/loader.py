@@ -76,7 +76,7 @@ class Reader:
         data = self.bytes(sample)
         try:
             decode_into(data, int(record["width"]), int(record["height"]), out)
-        except (ValueError, OSError, SyntaxError) as error:
+        except ValueError as error:
             raise self._damaged(sample, str(error)) from None
 
     def close(self) -> None:
