@@ -8,7 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from launch.looking import explain
 from launch.packing import print_packed, run_info, run_verify
+from launch.submitting import submit
 from shards.errors import UserError
 from shards.images import MAX_PIXELS
 from shards.pack import pack as pack_source
@@ -26,6 +28,7 @@ app = typer.Typer(
 )
 shards_app = typer.Typer(help="Look after packed shard sets.", no_args_is_help=True)
 app.add_typer(shards_app, name="shards")
+app.command()(submit)
 
 SetFolder = Annotated[Path, typer.Argument(help="Folder of the shard set.", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(help="Run directory, as written by `dsva train`.", show_default=False)]
@@ -117,6 +120,9 @@ def demo(
     from dsva.demo.run import run_demo
 
     raise typer.Exit(run_demo(target, overrides or [], Console()))
+
+
+app.command()(explain)
 
 
 @app.command(name="config")

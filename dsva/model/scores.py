@@ -25,10 +25,16 @@ class ClassRows:
 
     def scores(self, attributes: Tensor) -> Tensor:
         """Compare attributes [B, K] with each class: dot products, or cosines over the temperature; [B, C]."""
-        if self.config.kind == "dot":
-            return attributes @ self.values.T
-        cosines = F.normalize(attributes, dim=1) @ F.normalize(self.values, dim=1).T
-        return cosines / self.config.temperature
+        return self.compared(attributes) @ self.compared(self.values).T / self.divisor
+
+    def compared(self, attributes: Tensor) -> Tensor:
+        """Return attributes [N, K] as the dot product meets them: of length 1 for cosines, as they are for dot products."""
+        return attributes if self.config.kind == "dot" else F.normalize(attributes, dim=1)
+
+    @property
+    def divisor(self) -> float:
+        """What the dot product is divided by: contributions of attributes to a score are products over this."""
+        return 1.0 if self.config.kind == "dot" else self.config.temperature
 
     def to(self, device: torch.device) -> "ClassRows":
         """Return the rows on a device."""

@@ -5,18 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from dsva.experiment import Experiment
-from dsva.model.dsva import Outputs
-from dsva.pixels import shown_pixels, test_pixels
-from dsva.report.overlays import AttributeMap, panel
+from dsva.report.explained import explained
 from dsva.report.page import Decision, Facts, Gallery, Picture, Pictures, Section, TableSection, write_page
+from dsva.report.panels import panel
 from dsva.trained import Trained
+from dsva.viewer import Viewer
+from dsva.zeroshot.candidates import candidates
+from dsva.zeroshot.judge import device
 from dsva.zeroshot.results import RESULTS, Results
 from dsva.zeroshot.tables import per_class, summary
-from shards.loader import Batch, Loader, common_side
-from shards.order import GALLERY, Ids, Sequential, hashes
+from shards.order import GALLERY, Ids, hashes
 
 PAGE = "report.html"
 NOTE = (
@@ -58,35 +58,13 @@ def write_report(folder: Path, images_per_class: int = 4) -> Path:
 
 
 def _decisions(trained: Trained, images_per_class: int) -> Iterator[Decision]:
-    experiment, config = trained.experiment, trained.experiment.config
-    chosen = Sequential(_gallery_ids(experiment, images_per_class), config.eval.batch_size)
-    loader = Loader(experiment.shards, chosen, common_side(experiment.shards, config.data.resize), workers=config.data.workers)
-    trained.model.eval()
-    for batch in loader.batches(0, chosen.steps):
-        pixels = test_pixels(torch.from_numpy(batch.images), config.data)
-        with torch.no_grad():
-            outputs = trained.model(pixels, regions=config.model.regions)
-        yield from _decided(experiment, batch, pixels, outputs)
-
-
-def _decided(experiment: Experiment, batch: Batch, pixels: torch.Tensor, outputs: Outputs) -> Iterator[Decision]:
-    sets, names = experiment.sets, experiment.table.names
-    unseen = experiment.class_rows(pixels.device).part(slice(sets.n_seen, None))
-    places = unseen.scores(outputs.proto).argmax(1).tolist()
-    pictures = shown_pixels(pixels, experiment.config.data)
-    for i, sample in enumerate(batch.ids):
-        true, predicted = sets.classes[sets.labels[sample]], sets.unseen[places[i]]
-        maps = [AttributeMap(name, float(outputs.proto[i, k]), outputs.maps[i, k].numpy()) for k, name in enumerate(names)]
-        yield Decision(
-            panel(pictures[i], maps, true, predicted, box=_box(outputs, i)), true, predicted, experiment.shards.key(int(sample))
-        )
-
-
-def _box(outputs: Outputs, i: int) -> tuple[int, int, int, int] | None:
-    if outputs.boxes is None:
-        return None
-    top, left, bottom, right = outputs.boxes[i].tolist()
-    return left, top, right, bottom
+    experiment = trained.experiment
+    unseen = candidates(experiment.table, experiment.sets, ("unseen",))
+    viewer = Viewer.of(trained, "proto", unseen, (0.0, "unseen classes only"), device())
+    keys = [experiment.shards.key(int(sample)) for sample in _gallery_ids(experiment, images_per_class)]
+    for seen in viewer.look(keys, []):
+        for explanation, picture in explained(viewer, seen):
+            yield Decision(panel(picture, explanation), explanation.true, explanation.predicted, explanation.image)
 
 
 def _gallery_ids(experiment: Experiment, images_per_class: int) -> Ids:

@@ -1,0 +1,71 @@
+"""Explanations of chosen images in a folder: a picture each, and all figures as JSON."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dsva.files import write_atomically
+from dsva.pixels import shown_pixels
+from dsva.report.explain import Explanation, explain
+from dsva.report.overlays import Pixels
+from dsva.report.panels import panel
+from dsva.viewer import Seen, Viewer
+from shards.errors import UserError
+from shards.given import Bad
+
+EXPLANATIONS = "explanations.json"
+
+
+def explain_images(viewer: Viewer, images: Sequence[str], target: Path) -> tuple[list[Explanation], list[Bad]]:
+    """Explain the decisions on images: a PNG panel each in the folder `target`, and all figures in explanations.json.
+
+    Args:
+        viewer: run, head and candidates.
+        images: see `shards.given.find`.
+        target: folder to write to; made if need be.
+
+    Returns:
+        The explanations, and the images that cannot be used.
+
+    Raises:
+        UserError: a name that means nothing, or the target is a file.
+    """
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target} is a file: give a folder")
+    bad: list[Bad] = []
+    explanations: list[Explanation] = []
+    records: list[dict[str, Any]] = []
+    for seen in viewer.look(images, bad):
+        for explanation, picture in explained(viewer, seen):
+            target.mkdir(parents=True, exist_ok=True)
+            file = f"{len(records):04d}_{re.sub(r'[^A-Za-z0-9.-]+', '_', explanation.image)[-80:]}.png"
+            (target / file).write_bytes(panel(picture, explanation))
+            explanations.append(explanation)
+            records.append({"panel": file, **explanation.record()})
+    if records:
+        gamma, source = viewer.gamma
+        made = {
+            "run": str(viewer.trained.experiment.config.run.dir),
+            "checkpoint_step": viewer.trained.checkpoint.step,
+            "checkpoint_sha256": viewer.trained.checkpoint.sha256(),
+            "head": viewer.judge.head,
+            "candidates": list(viewer.judge.names),
+            "gamma": gamma,
+            "gamma_source": source,
+            "score": "sum of the attributes' contributions, each value x class / divisor",
+            "divisor": viewer.judge.rows.divisor,
+            "explanations": records,
+        }
+        write_atomically(target / EXPLANATIONS, json.dumps(made, indent=1) + "\n")
+    return explanations, bad
+
+
+def explained(viewer: Viewer, seen: Seen) -> Iterator[tuple[Explanation, Pixels]]:
+    """Yield the explanation of each image of a batch, and the model's input for people, [S, S, 3]."""
+    experiment, batch = viewer.trained.experiment, seen.batch
+    names = [image.name for image in batch.images]
+    pictures = shown_pixels(seen.pixels, experiment.config.data)
+    explanations = explain(viewer.judge, seen.outputs, names, viewer.true_classes(batch), experiment.table.names)
+    yield from zip(explanations, pictures, strict=True)

@@ -1,0 +1,79 @@
+"""The classes that images are sorted into: any of the run's attribute table, and new ones that a file describes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsva.zeroshot.attributes import AttributeTable, load
+from dsva.zeroshot.classes import ImageSets
+from dsva.zeroshot.inputs import alias, read_json, same_names, unknown
+from shards.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Classes by name, [C], and their attributes, [C, K] float32, as strong as an attribute table says them."""
+
+    names: tuple[str, ...]
+    strengths: NDArray[np.float32]
+
+
+def candidates(table: AttributeTable, sets: ImageSets, names: Sequence[str] = (), rows: Path | None = None) -> Candidates:
+    """Gather candidate classes.
+
+    Args:
+        table: of the run.
+        sets: of the run.
+        names: classes of the table, or `seen` or `unseen` for those of the run; none takes all classes of the run,
+            or, where there is a file of rows, no other.
+        rows: file of further classes, see `read_rows`.
+
+    Raises:
+        UserError: a class that is not in the table, one named twice, or a row that does not fit the table.
+    """
+    chosen: list[str] = []
+    for name in names or (() if rows else ("seen", "unseen")):
+        chosen += {"seen": sets.seen, "unseen": sets.unseen}.get(name, (name,))
+    new = read_rows(rows, table) if rows else Candidates((), np.empty((0, len(table.names)), np.float32))
+    every = (*chosen, *new.names)
+    if same := same_names(every):
+        raise UserError(f"the candidates {same[0]!r} and {same[1]!r} are one class: leave one of them out, or rename it")
+    return Candidates(every, np.concatenate([table.rows(chosen), new.strengths]))
+
+
+def read_rows(path: Path, table: AttributeTable) -> Candidates:
+    """Read classes that no table has: JSON {class: {attribute: strength}}, or a CSV table with the attributes as its header.
+
+    Every attribute of the table must have a strength, on the table's own scale; the order is free.
+
+    Raises:
+        UserError: unreadable, an attribute missing or unknown, or a strength that is no finite number.
+    """
+    described = _from_table(load(path)) if path.suffix.lower() == ".csv" else read_json(path)[0]
+    if not described:
+        raise UserError(f"{path} describes no class: give {{class: {{attribute: strength}}}}")
+    return Candidates(tuple(described), np.stack([_row(path, name, row, table) for name, row in described.items()]))
+
+
+def _from_table(given: AttributeTable) -> dict[str, Any]:
+    return {name: dict(zip(given.names, row.tolist(), strict=True)) for name, row in zip(given.classes, given.matrix, strict=True)}
+
+
+def _row(path: Path, name: str, row: Any, table: AttributeTable) -> NDArray[np.float32]:
+    if not isinstance(row, dict):
+        raise UserError(f"{path}: class {name!r} must map attribute names to strengths: correct the file")
+    given = {alias(attribute): strength for attribute, strength in row.items()}
+    known = {alias(attribute) for attribute in table.names}
+    for attribute in row:
+        if alias(attribute) not in known:
+            near = unknown(attribute, table.names)
+            raise UserError(f"{path}: class {name!r} has the attribute {attribute!r}, {table.path} has not: {near}")
+    for attribute in table.names:
+        strength = given.get(alias(attribute))
+        if isinstance(strength, bool) or not isinstance(strength, int | float) or not np.isfinite(strength):
+            raise UserError(f"{path}: class {name!r} has no number for {attribute!r}: give all {len(table.names)} attributes one")
+    return np.array([given[alias(attribute)] for attribute in table.names], np.float32)

@@ -1,0 +1,61 @@
+"""Commands that look at finished runs: what they decide about images, and why."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from shards.given import Bad
+
+# Imports of torch and what needs it stay inside the commands, so that `--help` starts fast.
+# ruff: noqa: PLC0415
+
+RunFolder = Annotated[Path, typer.Argument(help="Run directory, as written by `dsva train`.", show_default=False)]
+Images = Annotated[
+    list[str],
+    typer.Argument(help="Image files, folders, shard sets, or keys of the run's own shard set.", show_default=False),
+]
+Head = Annotated[Literal["proto", "main"], typer.Option(help="Which head decides.")]
+Classes = Annotated[
+    list[str] | None,
+    typer.Option("--class", help="Candidate: a class of the attribute table, or `seen` or `unseen`; give it once for each."),
+]
+Rows = Annotated[Path | None, typer.Option(help="JSON or CSV file of further classes: a strength for every attribute.")]
+
+
+def explain(
+    run_dir: RunFolder,
+    images: Images,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures and explanations.json.")] = Path("explained"),
+    head: Head = "proto",
+    classes: Classes = None,
+    rows: Rows = None,
+) -> None:
+    """Show why images go to their classes: attention maps, region, and what each attribute adds to the score.
+
+    The candidates are all classes of the run unless --class or --rows says otherwise. Images that cannot be read are
+    listed at the end, and the exit code is then 2.
+    """
+    from dsva.report.explained import explain_images
+    from dsva.viewer import Viewer
+
+    console = Console(highlight=False)
+    explanations, bad = explain_images(Viewer.open(run_dir, head, classes or [], rows), images, out)
+    known = [explanation for explanation in explanations if explanation.true]
+    right = sum(explanation.predicted == explanation.true for explanation in known)
+    for explanation in explanations:
+        chosen = ", ".join(explanation.names[place] for place in explanation.deciding(3))
+        of = f" (is {explanation.true})" if explanation.true not in ("", explanation.predicted) else ""
+        console.print(escape(f"{explanation.image}: {explanation.predicted}{of}, by {chosen}"))
+    console.print(f"{right} of {len(known)} images of known class are right; panels and explanations.json: {escape(str(out))}")
+    leave_with(bad, console)
+
+
+def leave_with(bad: list[Bad], console: Console) -> None:
+    """List the images that could not be used; leave with exit code 2 if there are any."""
+    for image in bad:
+        console.print(f"[yellow]not used:[/] {escape(f'{image.name} {image.reason}')}")
+    if bad:
+        raise typer.Exit(2)
