@@ -1,0 +1,54 @@
+"""What a batch script does when its processes have ended otherwise than well: start again, or say why not.
+
+Usage: python -m launch.aftermath RUNS LIMIT CODE, where RUNS is a JSON list of run directories, one for each index of
+the job array, LIMIT how often a run may crash without getting further, and CODE the exit code of srun.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from launch.folder import JobFolder
+from launch.place import Place
+
+
+def aftermath(folder: JobFolder, start: str, code: int, limit: int) -> bool:
+    """Return whether the job shall start again; where not, a reason stands in the job folder."""
+    beat = folder.read("heartbeat.json") or {}
+    if code == 0 or folder.done() or (beat.get("state"), beat.get("start")) == ("requeued", start):
+        return False
+    failed = folder.failed() or {}
+    if failed.get("code", 1) != 1:  # a mistake in what was given, or a wish to stop
+        return False
+    reason = "; ".join(filter(None, (failed.get("reason"), described(code))))
+    before, step = folder.read("crashes.json") or {"step": -1, "count": 0}, folder.step()
+    count = before["count"] + 1 if before["step"] == step else 1
+    folder.write("crashes.json", step=step, count=count, reason=reason)
+    if count <= limit:
+        return True
+    folder.fail(f"crashed {count} times at the checkpoint of step {step}, the last time: {reason}", 1)
+    return False
+
+
+def described(code: int) -> str:
+    """Say in words what an exit code of srun means."""
+    if code > 128 and code - 128 in set(signal.Signals):
+        name = signal.Signals(code - 128).name
+        return f"a process died of {name}" + (" (often: out of memory)" if name == "SIGKILL" else "")
+    return f"a process ended with exit code {code}"
+
+
+def main(runs: str, limit: str, code: str) -> None:
+    """Requeue the job of this batch script if it shall start again."""
+    place = Place.of(os.environ)
+    run = json.loads(Path(runs).read_text())[int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))]
+    if aftermath(JobFolder(Path(run)), place.start, int(code), int(limit)):
+        print(f"{run}: {described(int(code))}: starting again", flush=True)
+        subprocess.run(["scontrol", "requeue", place.job], check=True, timeout=60)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,84 @@
+"""The folder `job` of a run directory: what the run was asked to do, who works on it, and how it ended.
+
+config.yaml             the resolved configuration, with absolute paths
+generation-NNNNNN.json  who took the run up, see launch.claim
+heartbeat.json          the newest sign of life
+done.json, failed.json  how it ended
+crashes.json            how often it crashed since it last made progress
+code/, slurm/           for Slurm: the code as it was submitted; scripts and output
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dsva.files import write_atomically
+from dsva.train.record import JOB
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """The folder `job` of the run directory `run`."""
+
+    run: Path
+
+    @property
+    def path(self) -> Path:
+        """The folder itself."""
+        return self.run / JOB
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """Return one of the folder's small JSON files; None where there is none, or none that can be read."""
+        try:
+            return dict(json.loads((self.path / name).read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def write(self, name: str, **values: Any) -> None:
+        """Write one of the folder's small JSON files, with the time, in one step."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path / name, json.dumps({**values, "time": now()}) + "\n")
+
+    def done(self) -> dict[str, Any] | None:
+        """Return the note that the run is complete."""
+        return self.read("done.json")
+
+    def failed(self) -> dict[str, Any] | None:
+        """Return the note that the run ended without being complete: `reason`, and the exit `code`."""
+        return self.read("failed.json")
+
+    def fail(self, reason: str, code: int) -> None:
+        """Note why the run ended, in words that a person understands."""
+        self.write("failed.json", reason=reason, code=code)
+
+    def forget_failure(self) -> None:
+        """Begin anew after a failure."""
+        (self.path / "failed.json").unlink(missing_ok=True)
+
+    def step(self) -> int:
+        """Return the steps of the newest checkpoint; 0 where there is none."""
+        # By name only: asking dsva.train.checkpoint would import torch, for seconds, where a moment is enough.
+        names = [path.name.removeprefix("step-") for path in (self.run / "checkpoints").glob("step-*")]
+        return max((int(name) for name in names if name.isdigit()), default=0)
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the last whole line of metrics.jsonl; empty where there is none."""
+        try:
+            with (self.run / "metrics.jsonl").open("rb") as file:
+                file.seek(max(0, file.seek(0, 2) - 4096))
+                lines = [line for line in file.read().split(b"\n") if line.endswith(b"}") and line.startswith(b"{")]
+            return dict(json.loads(lines[-1])) if lines else {}
+        except (OSError, ValueError):
+            return {}
+
+
+def now() -> str:
+    """Return the time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

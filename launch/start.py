@@ -1,0 +1,132 @@
+"""From a configuration to a run that is checked, written down and started, here or on a cluster."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from dsva.config import Config, dump
+from dsva.files import write_atomically
+from launch import cluster as slurm
+from launch import snapshot
+from launch.cluster import ClusterConfig
+from launch.folder import JobFolder
+from launch.job import Job
+from launch.local import run_here
+from shards.errors import UserError
+
+Where = Literal["auto", "local", "slurm", "debug"]
+
+
+def resolved(config: Config) -> Config:
+    """Return the configuration with absolute paths, which mean the same on every node and from every folder."""
+    data, classes, run, evaluation, model = config.data, config.classes, config.run, config.eval, config.model
+    backbone = Path(model.backbone)
+    validation = evaluation.validation_run.absolute() if evaluation.validation_run else None
+    changed = {
+        "data": data.model_copy(update={"shards": data.shards.absolute()}),
+        "classes": classes.model_copy(
+            update={
+                "attributes": classes.attributes.absolute(),
+                "splits": classes.splits.absolute() if classes.splits else None,
+            }
+        ),
+        "model": model.model_copy(update={"backbone": str(backbone.absolute()) if backbone.is_dir() else model.backbone}),
+        "eval": evaluation.model_copy(update={"validation_run": validation}),
+        "run": run.model_copy(update={"dir": run.dir.absolute()}),
+    }
+    return config.model_copy(update=changed)
+
+
+def check(config: Config, processes: int) -> str:
+    """Check what can be checked before a run is queued, and return the digest of its shard set.
+
+    Raises:
+        UserError: classes, attributes, images or the batch's arithmetic are wrong.
+    """
+    from dsva.experiment import Experiment  # noqa: PLC0415 (imports torch)
+    from dsva.zeroshot.evaluate import check_gamma  # noqa: PLC0415
+
+    experiment = Experiment.open(config)
+    check_gamma(experiment)
+    parts = processes * config.train.accumulation
+    if config.data.batch_size < parts:
+        raise UserError(
+            f"data.batch_size={config.data.batch_size} cannot be shared by {processes} processes x {config.train.accumulation} "
+            "accumulation steps: raise it, or lower those"
+        )
+    return experiment.shards.digest
+
+
+def write_down(config: Config) -> Path:
+    """Write the configuration into the run's job folder; return the run directory."""
+    folder = JobFolder(config.run.dir)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder.config, dump(config))
+    return config.run.dir
+
+
+def where(asked: Where) -> Where:
+    """Return where `auto` leads on this machine: to Slurm if it is there.
+
+    Raises:
+        UserError: Slurm is asked for and is not there.
+    """
+    found = shutil.which("sbatch") is not None and shutil.which("srun") is not None
+    if asked == "slurm" and not found:
+        raise UserError("--cluster slurm, but there is no sbatch here: log in to a node of the cluster, or give --cluster local")
+    return asked if asked != "auto" else "slurm" if found else "local"
+
+
+def start(runs: Sequence[Path], name: str, folder: Path, place: Where, cluster: ClusterConfig, at_once: int) -> list[str]:
+    """Start runs that were written down: queue them all, or carry them out one after another.
+
+    Args:
+        runs: run directories.
+        name: of the Slurm job.
+        folder: where the submission is kept: its code, its list of runs, scripts and output.
+        place: `slurm`, `local` (processes of their own) or `debug` (this process).
+        cluster: what is asked of Slurm; its number of processes counts here, too.
+        at_once: how many may run at the same time on Slurm.
+
+    Returns:
+        The number of each one's job, none where they were carried out here.
+
+    Raises:
+        SystemExit: a run that was carried out here ended with another exit code than 0.
+    """
+    if place == "slurm":
+        submission = _new_folder(folder)
+        snapshot.take(submission / "code")
+        (submission / "runs.json").write_text(json.dumps([str(run) for run in runs], indent=1) + "\n")
+        return slurm.submit(cluster, name, submission, runs, at_once)
+    if place == "local" and cluster.nodes > 1:
+        raise UserError(f"--nodes {cluster.nodes} on one machine: leave it out, or give --cluster slurm")
+    codes = [Job(run)() if place == "debug" else run_here(run, cluster.processes) for run in runs]
+    if any(codes):
+        raise SystemExit(next(code for code in codes if code))
+    return []
+
+
+def show_script(runs: int, name: str, folder: Path, cluster: ClusterConfig, at_once: int, console: Console) -> None:
+    """Print the batch script that `start` would submit, and submit nothing."""
+    text = slurm.script(cluster, name, folder / f"{_number(folder):04d}", runs, at_once)
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _number(folder: Path) -> int:
+    return 1 + max((int(path.name) for path in folder.glob("*") if path.name.isdigit()), default=0)
+
+
+def _new_folder(folder: Path) -> Path:
+    """Create the next numbered folder in `folder`; jobs that are queued keep the code of theirs."""
+    while True:
+        new = folder / f"{_number(folder):04d}"
+        try:
+            new.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return new
