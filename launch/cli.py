@@ -11,6 +11,7 @@ from rich.table import Table
 from launch.looking import explain
 from launch.packing import print_packed, run_info, run_verify
 from launch.submitting import submit
+from launch.sweep.commands import app as sweep_app
 from shards.errors import UserError
 from shards.images import MAX_PIXELS
 from shards.pack import pack as pack_source
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 shards_app = typer.Typer(help="Look after packed shard sets.", no_args_is_help=True)
 app.add_typer(shards_app, name="shards")
+app.add_typer(sweep_app, name="sweep")
 app.command()(submit)
 
 SetFolder = Annotated[Path, typer.Argument(help="Folder of the shard set.", show_default=False)]

@@ -1,0 +1,115 @@
+"""Starting, extending, repeating and cancelling a sweep. One of these at a time for a sweep."""
+
+import fcntl
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from launch import start
+from launch.cluster import ClusterConfig
+from launch.folder import JobFolder
+from launch.start import Where
+from launch.sweep.plan import MANIFEST, Cell, Manifest, SweepConfig, expand
+from launch.sweep.state import State, folder_of, states
+from shards.errors import UserError
+
+
+def begin(file_sweep: SweepConfig, overrides: Sequence[str], folder: Path) -> Manifest:
+    """Check every cell, then write the manifest and each cell's configuration.
+
+    Raises:
+        UserError: a cell is wrong, or the folder holds a sweep already.
+    """
+    if (folder / MANIFEST).exists():
+        raise UserError(
+            f"{folder} holds a sweep already: `dsva sweep status` shows it, retry repeats what failed, extend adds cells"
+        )
+    return _freeze(file_sweep, overrides, folder, ())
+
+
+def extend(file_sweep: SweepConfig, folder: Path) -> Manifest:
+    """Add the cells that the sweep file has and the manifest has not; what is there stays as it is."""
+    before = Manifest.read(folder)
+    return _freeze(file_sweep, before.overrides, folder, before.cells)
+
+
+def queue(folder: Path, cells: Sequence[Cell], place: Where, cluster: ClusterConfig, at_once: int) -> None:
+    """Start cells, as one job array on Slurm."""
+    runs = [folder_of(folder, cell) for cell in cells]
+    for job in runs:
+        job.forget_failure()
+        (job.path / "crashes.json").unlink(missing_ok=True)
+    submissions = folder.absolute() / "slurm"
+    numbers = start.start([job.run for job in runs], folder.name, submissions, place, cluster, at_once)
+    for job, number in zip(runs, numbers, strict=False):
+        job.write("submitted.json", job=number, log=str(_log(submissions, number)))
+
+
+def cancel(found: Sequence[State], folder: Path) -> int:
+    """Cancel the jobs of cells that run or wait; return how many. They save first, and `retry` continues them."""
+    jobs = [
+        str((folder_of(folder, state.cell).read("submitted.json") or {}).get("job", ""))
+        for state in found
+        if state.name in ("RUNNING", "PENDING")
+    ]
+    jobs = [job for job in jobs if job]
+    if jobs:
+        subprocess.run(["scancel", *jobs], check=True, timeout=120)
+    return len(jobs)
+
+
+def repeatable(folder: Path) -> list[Cell]:
+    """Return the cells that failed or were never started."""
+    return [state.cell for state in states(folder, Manifest.read(folder)) if state.name in ("FAILED", "NEW")]
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep two commands from starting the same cells.
+
+    Raises:
+        UserError: another command is at work on this sweep.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another command is starting cells of {folder}: wait for it") from None
+        yield
+
+
+def describe(manifest: Manifest, new: int, console: Console) -> None:
+    """Say how much work was found."""
+    images = sum(cell.steps * cell.batch_size for cell in manifest.cells)
+    console.print(f"{len(manifest.cells)} cells, {new} of them new; {images:,} training images in all")
+
+
+def _freeze(sweep: SweepConfig, overrides: Sequence[str], folder: Path, before: Sequence[Cell]) -> Manifest:
+    known = {cell.identity for cell in before}
+    new = [(cell, config) for cell, config in expand(sweep, overrides, folder) if cell.identity not in known]
+    for _, config in new:
+        start.write_down(config)
+    manifest = Manifest(sweep=sweep, overrides=tuple(overrides), cells=(*before, *(cell for cell, _ in new)))
+    manifest.write(folder)
+    return manifest
+
+
+def _log(submissions: Path, job: str) -> Path:
+    newest = max(path for path in submissions.iterdir() if path.name.isdigit())
+    return newest / f"{job}_0_log.out"
+
+
+def tail(job: JobFolder, log: str, lines: int) -> str:
+    """Return the end of a cell's output.
+
+    Raises:
+        UserError: it has none.
+    """
+    path = Path(log)
+    if not log or not path.is_file():
+        raise UserError(f"{job.run} has no output on file: it was not started yet, or not on Slurm")
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,146 @@
+"""`dsva sweep ...`."""
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from launch.start import Where, show_script, where
+from launch.sweep.carry_out import alone, begin, describe, queue, repeatable, tail
+from launch.sweep.carry_out import cancel as cancel_cells
+from launch.sweep.carry_out import extend as add_cells
+from launch.sweep.plan import Manifest, expand, read_sweep
+from launch.sweep.state import folder_of, states
+from launch.sweep.table import as_csv, as_latex, sweep_table
+from shards.errors import UserError
+
+app = typer.Typer(help="Many runs as one: every split, protocol and seed, one table.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the sweep.", show_default=False)]
+File = Annotated[Path, typer.Argument(help="Sweep file, such as configs/sweeps/aid.yaml.", show_default=False)]
+Place = Annotated[Where, typer.Option("--cluster", help="Where: Slurm if it is there, else local; debug is this very process.")]
+Partition = Annotated[str | None, typer.Option(help="As Slurm means it; none takes the sweep file's.")]
+SHOWN = 40
+
+
+@app.command()
+def start(
+    file: File,
+    folder: Folder,
+    overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value, for every cell.", show_default=False)] = None,
+    place: Place = "auto",
+    partition: Partition = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every cell, print the batch script, queue nothing.")] = False,
+) -> None:
+    """Check every cell, freeze the list, and queue them all as one job array."""
+    sweep, console = read_sweep(file), Console(soft_wrap=True, highlight=False)
+    if dry_run:
+        cells = expand(sweep, overrides or [], folder)
+        show_script(len(cells), folder.name, folder.absolute() / "slurm", sweep.cluster, sweep.at_once, console)
+        return
+    with alone(folder):
+        manifest = begin(sweep, overrides or [], folder)
+        describe(manifest, len(manifest.cells), console)
+        _queue_open(folder, place, partition, console)
+
+
+@app.command()
+def extend(file: File, folder: Folder, place: Place = "auto", partition: Partition = None) -> None:
+    """Add the cells that the sweep file has gained, more seeds or splits say; no cell that is there runs again."""
+    console = Console(soft_wrap=True, highlight=False)
+    with alone(folder):
+        before = len(Manifest.read(folder).cells)
+        manifest = add_cells(read_sweep(file), folder)
+        describe(manifest, len(manifest.cells) - before, console)
+        _queue_open(folder, place, partition, console, new_only=before)
+
+
+@app.command()
+def retry(folder: Folder, place: Place = "auto", partition: Partition = None) -> None:
+    """Queue what failed or was cancelled; each continues from its newest checkpoint."""
+    with alone(folder):
+        _queue_open(folder, place, partition, Console(soft_wrap=True, highlight=False))
+
+
+@app.command()
+def cancel(folder: Folder) -> None:
+    """Cancel what runs or waits; it saves first, and `retry` continues it."""
+    print(f"{cancel_cells(states(folder, Manifest.read(folder)), folder)} jobs cancelled")
+
+
+@app.command()
+def status(
+    folder: Folder,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every few seconds, until Ctrl-C.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help=f"Every cell, not only the first {SHOWN} that are not complete.")
+    ] = False,
+) -> None:
+    """Show what has become of each cell."""
+    manifest = Manifest.read(folder)
+    if not watch:
+        Console().print(_table(folder, manifest, everything))
+        return
+    with Live(_table(folder, manifest, everything), auto_refresh=False) as live:
+        while True:
+            time.sleep(5)
+            live.update(_table(folder, manifest, everything), refresh=True)
+
+
+@app.command()
+def logs(
+    folder: Folder,
+    cell: Annotated[str, typer.Argument(help="Cell, or the beginning of its name.", show_default=False)],
+    lines: Annotated[int, typer.Option(help="Lines from the end.", min=1)] = 50,
+) -> None:
+    """Print the end of a cell's output."""
+    found = [known for known in Manifest.read(folder).cells if known.name.startswith(cell)]
+    if len(found) != 1:
+        raise UserError(f"{len(found)} cells of {folder} begin with {cell!r}: give one that `dsva sweep status --all` shows")
+    job = folder_of(folder, found[0])
+    print(tail(job, str((job.read("submitted.json") or {}).get("log", "")), lines))
+
+
+@app.command()
+def table(
+    folder: Folder,
+    style: Annotated[Literal["terminal", "markdown", "csv", "latex"], typer.Option("--as", help="How to print it.")] = "terminal",
+) -> None:
+    """Print mean and standard deviation over seeds beside the published figures; missing cells are named."""
+    made = sweep_table(folder, Manifest.read(folder))
+    if style == "terminal":
+        Console().print(made.rich())
+    else:
+        print(made.markdown() if style == "markdown" else as_csv(made) if style == "csv" else as_latex(made), end="")
+
+
+def _queue_open(folder: Path, place: Where, partition: str | None, console: Console, new_only: int = 0) -> None:
+    """Queue the cells that failed or were never started, from number `new_only` on."""
+    manifest = Manifest.read(folder)
+    cluster = manifest.sweep.cluster.model_copy(update={"partition": partition} if partition else {})
+    names = {cell.name for cell in manifest.cells[new_only:]}
+    cells = [cell for cell in repeatable(folder) if cell.name in names]
+    if not cells:
+        console.print("nothing to start: every cell is complete, runs or waits")
+        return
+    queue(folder, cells, where(place), cluster, manifest.sweep.at_once)
+    console.print(f"{len(cells)} cells started; `dsva sweep status {folder}` shows them")
+
+
+def _table(folder: Path, manifest: Manifest, everything: bool) -> Table:
+    found = states(folder, manifest)
+    counts = Counter(state.name for state in found)
+    title = f"{folder}: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    made = Table("cell", "state", "step", "left", "images/s", "loss", "restarts", "node", "why", title=title, title_justify="left")
+    chosen = found if everything else [state for state in found if state.name != "COMPLETE"][:SHOWN]
+    for state in chosen:
+        left = "" if state.seconds_left is None else f"{state.seconds_left / 60:.0f} min"
+        speed, loss = (f"{value:.4g}" if value else "" for value in (state.speed, state.loss))
+        step, restarts = f"{state.step}/{state.cell.steps}", str(state.restarts or "")
+        made.add_row(state.cell.name, state.name, step, left, speed, loss, restarts, state.node, state.reason)
+    return made
