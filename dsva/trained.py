@@ -12,6 +12,7 @@ from dsva.model.dsva import DSVA
 from dsva.ranks import Ranks
 from dsva.train.checkpoint import Checkpoint, load_trained
 from dsva.train.record import CHECKPOINTS, read_config
+from dsva.zeroshot.baselines import baselines
 from dsva.zeroshot.evaluate import evaluate, report
 from dsva.zeroshot.results import provenance
 
@@ -51,7 +52,8 @@ def evaluate_run(folder: Path, overrides: Sequence[str], console: Console) -> No
     """
     trained = Trained.open(folder, (*overrides, f"run.dir={folder}"))
     ranks = Ranks(trained.experiment.config.train.precision)
-    decisions = evaluate(trained.experiment, trained.model.to(ranks.device), ranks)
+    model = trained.model.to(ranks.device)
+    decisions = evaluate(trained.experiment, model, ranks) | baselines(trained.experiment, model, ranks)
     if ranks.rank == 0:
         made = provenance(trained.experiment, trained.checkpoint.step, trained.checkpoint.sha256(), str(ranks.device))
         report(trained.experiment, decisions, made, console)

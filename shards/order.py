@@ -17,7 +17,7 @@ Ids = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 
 # One number per use of randomness, so that no two uses ever share a stream.
-SHUFFLE, BLOCKS, WAYS, SHOTS, AUGMENT, HOLD_OUT, SCENES, GALLERY = range(8)
+SHUFFLE, BLOCKS, WAYS, SHOTS, AUGMENT, HOLD_OUT, SCENES, GALLERY, BASELINE, CLASS_SPLIT, BOOTSTRAP, EXEMPLARS = range(12)
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 

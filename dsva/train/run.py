@@ -13,6 +13,8 @@ from dsva.train.metrics import Metrics
 from dsva.train.record import CHECKPOINTS, note_start, open_record
 from dsva.train.stopping import StopSignal
 from dsva.train.trainer import Trainer
+from dsva.trained import Trained
+from dsva.zeroshot.baselines import baselines
 from dsva.zeroshot.evaluate import check_gamma, report
 from dsva.zeroshot.results import provenance
 
@@ -43,7 +45,7 @@ def run(config: Config, console: Console) -> int:
         if received:
             console.print(f"stopped by {signal.Signals(received).name} and saved: the same command continues the run")
             return 128 + received
-        decisions = trainer.evaluate()
+        decisions = trainer.evaluate() | baselines(experiment, Trained.open(config.run.dir).model.to(ranks.device), ranks)
         if ranks.rank == 0:
             checkpoint, _ = newest(config.run.dir / CHECKPOINTS)
             assert checkpoint is not None, "the last step is always saved"

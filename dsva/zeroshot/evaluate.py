@@ -5,6 +5,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from dsva.config import EvalConfig
 from dsva.experiment import Experiment
 from dsva.files import write_atomically
 from dsva.model.dsva import DSVA
@@ -12,6 +13,7 @@ from dsva.model.losses import main_scores
 from dsva.model.scores import ClassRows
 from dsva.pixels import test_pixels
 from dsva.ranks import Ranks
+from dsva.zeroshot.kept import DECISIONS, Kept
 from dsva.zeroshot.pictures import draw_confusion, draw_curve
 from dsva.zeroshot.results import RESULTS, Provenance, Results, choose_gamma, measure, provenance
 from dsva.zeroshot.scores import Decisions, concatenate, curve, decide
@@ -81,10 +83,13 @@ def check_gamma(experiment: Experiment) -> None:
 
 
 def report(experiment: Experiment, decisions: dict[str, Decisions], made: Provenance, console: Console) -> Results:
-    """Measure decisions and write results.json, tables and pictures into the run directory; print the table."""
+    """Measure the decisions of heads and baselines; write results.json, decisions, tables and pictures; print the table."""
     config, sets, folder = experiment.config, experiment.sets, experiment.config.run.dir
-    gammas = {head: choose_gamma(config.eval, head, made) for head in HEADS}
-    results = Results.of(experiment, {head: measure(decisions[head], sets.classes, *gammas[head]) for head in HEADS}, made)
+    gammas = {source: _gamma(config.eval, source, made) for source in decisions}
+    measured = {source: measure(decided, sets.classes, *gammas[source]) for source, decided in decisions.items()}
+    results = Results.of(experiment, measured, made)
+    ids = np.sort(np.concatenate([sets.seen_test, sets.unseen_test]))
+    Kept(ids, decisions, made.checkpoint_sha256).write(folder / DECISIONS)
     results.write(folder / RESULTS)
     write_atomically(folder / "results.md", summary(results).markdown() + "\n" + per_class(results).markdown())
     for head in HEADS:
@@ -99,3 +104,11 @@ def report(experiment: Experiment, decisions: dict[str, Decisions], made: Proven
     console.print(summary(results).rich())
     console.print(f"written: {folder / RESULTS}, results.md and pictures beside it")
     return results
+
+
+def _gamma(config: EvalConfig, source: str, made: Provenance) -> tuple[float, str]:
+    """Choose gamma; a baseline that the validation run could not have is scored at 0, and says so."""
+    from_run = config.validation_run if config.gamma is None else None
+    if source not in HEADS and from_run and source not in Results.read(from_run / RESULTS).heads:
+        return 0.0, "zero: the validation run has no such scores"
+    return choose_gamma(config, source, made)

@@ -35,7 +35,7 @@ class Table:
 
 
 def summary(results: Results) -> Table:
-    """Return one row a head and one of the chance levels: ZSL, S, U, H and AUSUC in percent, and gamma."""
+    """Return one row a head, one a baseline and one of the chance levels: ZSL, S, U, H and AUSUC in percent, and gamma."""
     rows = [[name, *_figures(head)] for name, head in results.heads.items()]
     levels = [results.chance[name] for name in ("zsl", "seen", "unseen", "harmonic", "ausuc")]
     rows.append(["chance", *map(percent, levels), ""])
@@ -43,9 +43,16 @@ def summary(results: Results) -> Table:
     return Table(
         f"{'Test' if results.protocol == 'honest' else 'Validation'} on {made.split}: {len(results.seen)} seen, "
         f"{len(results.unseen)} unseen classes, step {made.checkpoint_step}",
-        ("head", "ZSL", "S", "U", "H", "AUSUC", "gamma"),
+        ("scores by", "ZSL", "S", "U", "H", "AUSUC", "gamma"),
         rows,
-        " ".join(["Percent, per-class mean top-1.", _gamma_sources(results), *(f"Note: {text}." for text in results.warnings)]),
+        " ".join(
+            [
+                "Percent, per-class mean top-1.",
+                _gamma_sources(results),
+                *_baselines(results),
+                *(f"Note: {text}." for text in results.warnings),
+            ]
+        ),
     )
 
 
@@ -84,6 +91,15 @@ def _gamma_sources(results: Results) -> str:
     if len(set(sources.values())) == 1:
         return f"Gamma: {next(iter(sources.values()))}."
     return "Gamma: " + "; ".join(f"{name}: {source}" for name, source in sources.items()) + "."
+
+
+def _baselines(results: Results) -> list[str]:
+    if "ridge" not in results.heads:
+        return []
+    backbone = results.provenance.config["model"]["backbone"]
+    features = "the run's own trained backbone" if backbone == "random" else f"{backbone} before training"
+    told = [f"Ridge and eszsl: linear maps on frozen features of {features}, their strengths chosen among seen classes."]
+    return told + (["Text prompts: that model's own text tower on the class names."] if "text prompts" in results.heads else [])
 
 
 def _by_name(counts: Sequence[ClassCount]) -> dict[str, ClassCount]:

@@ -1,0 +1,67 @@
+"""decisions.safetensors: what a run decided on each test image, from which every figure of its results follows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from dsva.zeroshot.scores import Decisions
+from shards.errors import UserError
+from shards.order import Ids
+
+DECISIONS = "decisions.safetensors"
+_PARTS = ("seen", "unseen", "breaks")
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """Decisions of all sources of scores on the same test images.
+
+    Attributes:
+        ids: the samples, ascending, [N].
+        decisions: by source (a head or a baseline), in the order of `ids`.
+        checkpoint: sha256 of the checkpoint that was scored.
+    """
+
+    ids: Ids
+    decisions: Mapping[str, Decisions]
+    checkpoint: str
+
+    def write(self, path: Path) -> None:
+        """Write the file in one step."""
+        first = next(iter(self.decisions.values()))
+        tensors: dict[str, NDArray[np.generic]] = {"ids": self.ids, "labels": first.labels}
+        for source, decided in self.decisions.items():
+            tensors |= {f"{source}/{part}": np.ascontiguousarray(getattr(decided, part)) for part in _PARTS}
+        beside = path.with_name(f".{path.name}.writing")
+        sizes = {"n_seen": str(first.n_seen), "n_classes": str(first.n_classes)}
+        save_file(tensors, beside, {"checkpoint": self.checkpoint, "sources": "\n".join(self.decisions), **sizes})
+        beside.replace(path)
+
+    @classmethod
+    def read(cls, path: Path, checkpoint: str) -> Self:
+        """Read the file of the checkpoint with that sha256.
+
+        Raises:
+            UserError: missing, damaged, or of another checkpoint.
+        """
+        try:
+            with safe_open(path, framework="numpy") as opened:
+                made = opened.metadata()
+                tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (safe_open is no mapping)
+            sizes = (int(made["n_seen"]), int(made["n_classes"]))
+            decided = {
+                source: Decisions(*sizes, tensors["labels"], *(tensors[f"{source}/{part}"] for part in _PARTS))
+                for source in made["sources"].split("\n")
+            }
+            kept = cls(tensors["ids"], decided, made["checkpoint"])
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise UserError(f"{path} cannot be read ({error}): score the run again with `dsva eval`") from None
+        if kept.checkpoint != checkpoint:
+            raise UserError(f"{path} is of another checkpoint than results.json: score the run again with `dsva eval`")
+        return kept
