@@ -69,7 +69,7 @@ class ClassesConfig(Section):
     splits: Path | None = None
     """JSON file of named class splits, each with a list `seen` and a list `unseen`; none takes the shard set's own."""
     split: str = "own"
-    """Name of the class split in that file."""
+    """Name of the class split in that file; or `random:SEED:UNSEEN`, which draws that many unseen classes of the shard set."""
     seen_test_share: float = Field(0.2, ge=0, lt=1)
     """Share of each seen class's images held out of training to measure S; 0 measures ZSL only."""
 

@@ -10,7 +10,8 @@ from dsva.model.dsva import DSVA
 from dsva.model.scores import ClassRows, class_rows
 from dsva.zeroshot.attributes import AttributeTable
 from dsva.zeroshot.attributes import load as load_attributes
-from dsva.zeroshot.classes import ImageSets, Split, image_sets, load_split, own_split
+from dsva.zeroshot.classes import ImageSets, image_sets
+from dsva.zeroshot.splits import Split, find_split
 from shards.errors import UserError
 from shards.index import ShardSet
 
@@ -44,7 +45,7 @@ class Experiment:
         shots = data.batch_size // data.ways if data.ways else 1
         shards = ShardSet.open(data.shards)
         table = load_attributes(classes.attributes)
-        split = load_split(classes.splits, classes.split) if classes.splits else own_split(shards)
+        split = find_split(shards, classes.splits, classes.split)
         table.rows((*split.seen, *split.unseen))
         sets = image_sets(shards, split, classes.seen_test_share, config.validation, shots)
         if data.ways > sets.n_seen:

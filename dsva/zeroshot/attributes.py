@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsva.files import write_atomically
 from dsva.zeroshot.inputs import read_bytes, read_json, strings, unknown
+from dsva.zeroshot.origin import Origin
 from shards.errors import UserError
 
 MAX_CELLS = 10_000_000
@@ -27,7 +30,8 @@ class AttributeTable:
         groups: places of each group's attributes in `names`; every attribute is in exactly one group.
         matrix: strength of attribute k in class c, [C, K] float32.
         meaning: where the numbers come from, as the file says; "" where it does not.
-        sha256: of the file, in hexadecimal.
+        sha256: of the file, in hexadecimal; "" for a table that is not in a file yet.
+        origin: how the rows were made; None where nobody recorded it.
     """
 
     path: Path
@@ -37,6 +41,7 @@ class AttributeTable:
     matrix: NDArray[np.float32]
     meaning: str
     sha256: str
+    origin: Origin | None = None
 
     def rows(self, classes: Sequence[str]) -> NDArray[np.float32]:
         """Return the rows of `classes` in the order given, [len(classes), K].
@@ -50,12 +55,23 @@ class AttributeTable:
                 raise UserError(f"{self.path} describes no class {name!r}: {unknown(name, self.classes)}")
         return self.matrix[[places[name] for name in classes]]
 
+    def write(self, path: Path) -> None:
+        """Write the table as JSON, a row a line, in the fewest digits that give the same float32 again."""
+        parts = {
+            "classes": list(self.classes),
+            "groups": {name: [self.names[place] for place in places] for name, places in self.groups.items()},
+            "meaning": self.meaning,
+            **({"provenance": self.origin.model_dump(mode="json")} if self.origin else {}),
+        }
+        rows = ",\n ".join("[" + ", ".join(str(value) for value in row) + "]" for row in self.matrix)
+        write_atomically(path, json.dumps(parts, indent=1)[:-2] + f',\n "matrix": [\n {rows}\n ]\n}}\n')
+
 
 def load(path: Path) -> AttributeTable:
     """Read a table by the file's suffix.
 
     `.json`: `classes`, `groups` (group name -> attribute names), `matrix` (a row a class, the columns in the
-    order of the groups) and, if given, `meaning`. `.csv`: a header of attribute names after one cell of any
+    order of the groups) and, if given, `meaning` and `provenance`. `.csv`: a header of attribute names after one cell of any
     text, then a row a class that starts with its name. `.mat`: `att` (a row an attribute, a column a class)
     and `allclasses_names`, as the authors of DSVA and Xian et al. publish them. CSV and .mat name no groups:
     all attributes are then one group, "all".
@@ -83,7 +99,8 @@ def _from_json(path: Path) -> AttributeTable:
     ends = np.cumsum([len(members) for members in groups.values()]).tolist()
     places = {name: tuple(range(end - len(groups[name]), end)) for name, end in zip(groups, ends, strict=True)}
     table = _table(path, sha256, value["classes"], names, value["matrix"])
-    return replace(table, groups=places, meaning=str(value.get("meaning", "")))
+    origin = Origin.read(value["provenance"], path) if "provenance" in value else None
+    return replace(table, groups=places, meaning=str(value.get("meaning", "")), origin=origin)
 
 
 def _from_csv(path: Path) -> AttributeTable:

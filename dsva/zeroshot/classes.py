@@ -1,37 +1,25 @@
-"""Seen and unseen classes, and which images train and which test: decided and checked before any step.
+"""Which images train and which test: decided and checked before any step.
 
 An honest run trains on images of the seen classes only and is tested on the rest. A validation run plays the
 same game inside the honest run's training images, so that nothing chosen with it has met a test image.
 No choice here depends on the run's seed: all runs on a shard set share their test images.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
 from dsva.config import ValidationConfig
-from dsva.zeroshot.inputs import alias, read_json, same_names, strings, unknown
+from dsva.zeroshot.inputs import unknown
+from dsva.zeroshot.splits import Split, in_splits
 from shards.errors import UserError
 from shards.index import ShardSet
 from shards.order import HOLD_OUT, Hashes, Ids, hashes
 
 TEST, VALIDATION, THIRDS = range(3)  # streams under HOLD_OUT
 TRAIN_NAMES, TEST_NAMES = ("train", "training"), ("testseen", "test", "testing", "val", "validation")
-UNSEEN_NAMES = ("testunseen", "unseen")
-
-
-@dataclass(frozen=True)
-class Split:
-    """A class split: its name, its classes, the sha256 of the file that names it."""
-
-    name: str
-    seen: tuple[str, ...]
-    unseen: tuple[str, ...]
-    sha256: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,37 +53,6 @@ class ImageSets:
     def unseen(self) -> tuple[str, ...]:
         """Names of the unseen classes."""
         return self.classes[self.n_seen :]
-
-
-def load_split(path: Path, name: str) -> Split:
-    """Read the class split `name` from a JSON file of splits, each with a list `seen` and a list `unseen`.
-
-    Raises:
-        UserError: unreadable, no such split (with the nearest one), or a class both seen and unseen, also if
-            the two names differ only in case, spaces or punctuation.
-    """
-    value, sha256 = read_json(path)
-    if name not in value:
-        raise UserError(f"{path} has no split {name!r}: {unknown(name, value)}")
-    if not isinstance(value[name], dict) or not {"seen", "unseen"} <= value[name].keys():
-        raise UserError(f"{path}: split {name!r} must have a list `seen` and a list `unseen`: correct the file")
-    seen, unseen = (strings(value[name][part], path, f"{part!r} of split {name!r}") for part in ("seen", "unseen"))
-    if same := same_names((*seen, *unseen)):
-        raise UserError(f"{path}: split {name!r} names {same[0]!r} and {same[1]!r}, which are one class: remove one of them")
-    return Split(name, seen, unseen, sha256)
-
-
-def own_split(data: ShardSet) -> Split:
-    """Return the class split that a shard set's source named: the classes with `test_unseen` images are the unseen ones.
-
-    Raises:
-        UserError: the source named none.
-    """
-    unseen = set(data.labels[_in_splits(data, np.arange(len(data)), UNSEEN_NAMES)].tolist())
-    if not unseen:
-        raise UserError(f"{data.root} names no `test_unseen` images: give classes.splits=FILE and classes.split=NAME")
-    names = [tuple(name for label, name in enumerate(data.classes) if (label in unseen) == wanted) for wanted in (False, True)]
-    return Split("own", names[0], names[1], data.digest)
 
 
 def image_sets(data: ShardSet, split: Split, seen_test_share: float, validation: ValidationConfig, shots: int = 1) -> ImageSets:
@@ -134,7 +91,7 @@ def _honest(data: ShardSet, split: Split, seen_test_share: float) -> ImageSets:
     if seen_test is None:
         seen_test = _held_out(data, seen, labels, seen_test_share, TEST)
     else:
-        seen = np.union1d(seen_test, seen[_in_splits(data, seen, TRAIN_NAMES)])
+        seen = np.union1d(seen_test, seen[in_splits(data, seen, TRAIN_NAMES)])
         warnings.append(f"{data.root} names training and test images itself: these are used, and seen_test_share is not")
     train = _without_copies(data, np.setdiff1d(seen, seen_test), (seen_test, unseen_test), warnings)
     return ImageSets(classes, n_seen, train, seen_test, unseen_test, labels, tuple(warnings))
@@ -167,16 +124,11 @@ def _unused(data: ShardSet, labels: NDArray[np.int64]) -> list[str]:
     return [f"{data.root} has classes outside the split, whose images are used nowhere: {', '.join(names)}"] if names else []
 
 
-def _in_splits(data: ShardSet, ids: Ids, names: Collection[str]) -> NDArray[np.bool_]:
-    wanted = [place for place, name in enumerate(data.splits) if alias(name) in names]
-    return np.isin(data.records["split"][ids], wanted)
-
-
 def _named_test(data: ShardSet, seen: Ids) -> Ids | None:
     """Return the seen classes' test images if the source named them: its first of test and validation images."""
-    if not _in_splits(data, seen, TRAIN_NAMES).any():
+    if not in_splits(data, seen, TRAIN_NAMES).any():
         return None
-    named = (seen[_in_splits(data, seen, (name,))] for name in TEST_NAMES)
+    named = (seen[in_splits(data, seen, (name,))] for name in TEST_NAMES)
     return next((ids for ids in named if len(ids)), None)
 
 

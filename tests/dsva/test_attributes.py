@@ -1,9 +1,12 @@
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.io import savemat
 
 from dsva.zeroshot import inputs
@@ -45,6 +48,45 @@ def test_the_three_formats_give_the_same_numbers(tmp_path: Path) -> None:
     assert tables[0].groups == {"materials": (0, 1), "surface": (2,)}
     assert tables[1].names == tables[0].names
     assert tables[1].groups == tables[2].groups == {"all": (0, 1, 2)}
+
+
+ORIGIN = {
+    "mode": "text",
+    "clip": "owner/model",
+    "clip_sha256": "ab",
+    "class_templates": ["a photo of {}"],
+    "attribute_templates": ["{}"],
+    "described": {"Pond": "a pond", "Park": "park"},
+}
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=6, max_size=6))
+def test_a_table_survives_writing_bit_for_bit(numbers: list[float]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.json"
+        path.write_text(json.dumps(good() | {"matrix": [numbers[:3], numbers[3:]], "meaning": "given", "provenance": ORIGIN}))
+        table = load(path)
+        table.write(path)
+        again = load(path)
+    assert again.matrix.tobytes() == table.matrix.tobytes()
+    assert (again.classes, again.names, again.groups, again.meaning) == (table.classes, table.names, table.groups, "given")
+    assert again.origin == table.origin
+    assert again.origin is not None
+    assert again.origin.described["Pond"] == "a pond"
+
+
+@pytest.mark.parametrize(
+    ("provenance", "place"),
+    [
+        (ORIGIN | {"mode": "guess"}, "provenance.mode"),
+        (ORIGIN | {"images": {"Pond": [1]}}, "provenance.images.Pond.0"),
+        (3, "provenance"),
+    ],
+)
+def test_provenance_that_the_builder_did_not_write_is_refused(tmp_path: Path, provenance: object, place: str) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(good() | {"provenance": provenance}))
+    with pytest.raises(UserError, match=f"a.json: {place} is not as `dsva attributes build` writes it"):
+        load(tmp_path / "a.json")
 
 
 def test_class_without_a_row_is_refused() -> None:

@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +7,8 @@ import xxhash
 from shard_sets import shard_set
 
 from dsva.config import ValidationConfig
-from dsva.zeroshot.classes import ImageSets, Split, image_sets, load_split
+from dsva.zeroshot.classes import ImageSets, image_sets
+from dsva.zeroshot.splits import Split, load_split
 from shards.errors import UserError
 from shards.index import ShardSet
 
@@ -18,11 +18,6 @@ HONEST = ValidationConfig()
 
 def keys(data: ShardSet, ids: np.ndarray) -> set[str]:
     return {data.key(int(i)) for i in ids}
-
-
-def write(path: Path, value: object) -> Path:
-    path.write_text(json.dumps(value))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -137,34 +132,3 @@ def test_unknown_class_and_too_few_classes_are_refused(data: ShardSet, split: Sp
         image_sets(data, replace(split, unseen=("bare_land",)), 0.2, HONEST)
     with pytest.raises(UserError, match="needs at least 6 seen classes, the split has 5"):
         image_sets(data, replace(split, seen=split.seen[:5]), 0.2, ValidationConfig(partition=0))
-
-
-def test_published_aid_splits_are_read() -> None:
-    for name, seen, unseen in (("25_5", 25, 5), ("20_10", 20, 10), ("15_15", 15, 15)):
-        split = load_split(CONFIGS / "class_splits.json", name)
-        assert (len(split.seen), len(split.unseen)) == (seen, unseen)
-
-
-@pytest.mark.parametrize(
-    ("value", "sentence"),
-    [
-        ({"a": {"seen": ["Pond"], "unseen": ["Park", "pond"]}}, "names 'Pond' and 'pond', which are one class"),
-        ({"a": {"seen": ["Bare_Land"], "unseen": ["bare land"]}}, "which are one class"),
-        ({"a": {"seen": ["Pond", "Pond"], "unseen": ["Park"]}}, "names 'Pond' twice"),
-        ({"a": {"seen": ["Pond"], "unseen": []}}, "'unseen' of split 'a' must be a list of names"),
-        ({"a": {"seen": ["Pond"]}}, "must have a list `seen` and a list `unseen`"),
-        ({"a1": {"seen": ["Pond"], "unseen": ["Park"]}}, "has no split 'a': did you mean 'a1'"),
-        (["a"], "holds a JSON list"),
-    ],
-)
-def test_wrong_split_files_are_refused(tmp_path: Path, value: object, sentence: str) -> None:
-    with pytest.raises(UserError, match=sentence):
-        load_split(write(tmp_path / "splits.json", value), "a")
-
-
-def test_unreadable_split_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read"):
-        load_split(tmp_path / "none.json", "a")
-    (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(UserError, match="is not JSON"):
-        load_split(tmp_path / "bad.json", "a")

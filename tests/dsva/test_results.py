@@ -12,10 +12,11 @@ from dsva.config import Config
 from dsva.experiment import Experiment
 from dsva.zeroshot import results as results_module
 from dsva.zeroshot.attributes import load
-from dsva.zeroshot.classes import image_sets, load_split
+from dsva.zeroshot.classes import image_sets
 from dsva.zeroshot.pictures import draw_confusion, draw_curve
 from dsva.zeroshot.results import NO_GAMMA, RESULTS, Results, choose_gamma, code_diff, code_version, measure, provenance
 from dsva.zeroshot.scores import Decisions, curve, decide
+from dsva.zeroshot.splits import load_split
 from dsva.zeroshot.tables import Table, per_class, summary
 from shards.errors import UserError
 

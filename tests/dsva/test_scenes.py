@@ -13,7 +13,7 @@ from dsva.demo.grounds import GROUNDS, lay_grounds
 from dsva.demo.objects import DRAWERS
 from dsva.demo.scenes import draw_scene, draw_scenes
 from dsva.zeroshot import attributes
-from dsva.zeroshot.classes import load_split
+from dsva.zeroshot.splits import load_split
 from shards.order import SCENES
 
 

@@ -1,0 +1,103 @@
+"""Class splits: which classes are seen and which unseen, from a file, from the shard set, or drawn from a seed."""
+
+import hashlib
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from dsva.zeroshot.inputs import alias, read_json, same_names, strings, unknown
+from shards.errors import UserError
+from shards.index import ShardSet
+from shards.order import CLASS_SPLIT, Ids, hashes
+
+UNSEEN_NAMES = ("testunseen", "unseen")
+RANDOM = "random:"
+
+
+@dataclass(frozen=True)
+class Split:
+    """A class split: its name, its classes, the sha256 of the file that names it."""
+
+    name: str
+    seen: tuple[str, ...]
+    unseen: tuple[str, ...]
+    sha256: str
+
+
+def find_split(data: ShardSet, file: Path | None, name: str) -> Split:
+    """Return the split `name`: `random:SEED:UNSEEN` draws one, others are in `file`; without a file it is the shard set's own.
+
+    Raises:
+        UserError: as the function that it is left to.
+    """
+    if name.startswith(RANDOM):
+        return random_split(data, name)
+    return load_split(file, name) if file else own_split(data)
+
+
+def random_split(data: ShardSet, name: str) -> Split:
+    """Draw the unseen classes of a shard set: those with the lowest hashes of seed and class name.
+
+    The same seed draws the same classes from any packing of them, and more unseen ones include the fewer.
+
+    Raises:
+        UserError: `name` is not `random:SEED:UNSEEN`, or that many unseen classes leave fewer than two seen ones.
+    """
+    found = re.fullmatch(r"random:([0-9]{1,9}):([0-9]{1,9})", name)
+    if found is None:
+        raise UserError(f"classes.split={name} is not of the form random:SEED:UNSEEN, such as random:1:10: correct it")
+    seed, count = int(found[1]), int(found[2])
+    if not 1 <= count <= len(data.classes) - 2:
+        raise UserError(
+            f"classes.split={name} asks for {count} unseen classes of the {len(data.classes)} in {data.root}: "
+            f"ask for 1 to {len(data.classes) - 2}"
+        )
+    if same := same_names(data.classes):
+        raise UserError(f"{data.root} has the classes {same[0]!r} and {same[1]!r}, which are one class: pack them under one name")
+    drawn = sorted(data.classes, key=lambda each: int(hashes(CLASS_SPLIT, seed, xxhash.xxh3_64_intdigest(each.encode()))))
+    unseen = tuple(sorted(drawn[:count]))
+    seen = tuple(sorted(drawn[count:]))
+    return Split(name, seen, unseen, hashlib.sha256(json.dumps([seen, unseen]).encode()).hexdigest())
+
+
+def load_split(path: Path, name: str) -> Split:
+    """Read the class split `name` from a JSON file of splits, each with a list `seen` and a list `unseen`.
+
+    Raises:
+        UserError: unreadable, no such split (with the nearest one), or a class both seen and unseen, also if
+            the two names differ only in case, spaces or punctuation.
+    """
+    value, sha256 = read_json(path)
+    if name not in value:
+        raise UserError(f"{path} has no split {name!r}: {unknown(name, value)}")
+    if not isinstance(value[name], dict) or not {"seen", "unseen"} <= value[name].keys():
+        raise UserError(f"{path}: split {name!r} must have a list `seen` and a list `unseen`: correct the file")
+    seen, unseen = (strings(value[name][part], path, f"{part!r} of split {name!r}") for part in ("seen", "unseen"))
+    if same := same_names((*seen, *unseen)):
+        raise UserError(f"{path}: split {name!r} names {same[0]!r} and {same[1]!r}, which are one class: remove one of them")
+    return Split(name, seen, unseen, sha256)
+
+
+def own_split(data: ShardSet) -> Split:
+    """Return the class split that a shard set's source named: the classes with `test_unseen` images are the unseen ones.
+
+    Raises:
+        UserError: the source named none.
+    """
+    unseen = set(data.labels[in_splits(data, np.arange(len(data)), UNSEEN_NAMES)].tolist())
+    if not unseen:
+        raise UserError(f"{data.root} names no `test_unseen` images: give classes.splits=FILE and classes.split=NAME")
+    names = [tuple(name for label, name in enumerate(data.classes) if (label in unseen) == wanted) for wanted in (False, True)]
+    return Split("own", names[0], names[1], data.digest)
+
+
+def in_splits(data: ShardSet, ids: Ids, names: Collection[str]) -> NDArray[np.bool_]:
+    """Tell which samples the source put into one of the splits `names`, given as `alias` reduces them; [len(ids)]."""
+    wanted = [place for place, name in enumerate(data.splits) if alias(name) in names]
+    return np.isin(data.records["split"][ids], wanted)
