@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from launch.looking import explain
+from launch.looking import explain, report
 from launch.packing import print_packed, run_info, run_verify
 from launch.submitting import submit
 from launch.sweep.commands import app as sweep_app
@@ -125,6 +125,7 @@ def demo(
 
 
 app.command()(explain)
+app.command()(report)
 
 
 @app.command(name="config")

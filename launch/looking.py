@@ -53,6 +53,16 @@ def explain(
     leave_with(bad, console)
 
 
+def report(
+    run_dir: RunFolder,
+    images: Annotated[int, typer.Option(help="Explained images of each unseen class, half right and half wrong.", min=2)] = 4,
+) -> None:
+    """Write report.html: figures, curves, confusions, explanations and provenance of a scored run on one page."""
+    from dsva.report.build import write_report
+
+    Console(highlight=False).print(f"written: {escape(str(write_report(run_dir, images)))}")
+
+
 def leave_with(bad: list[Bad], console: Console) -> None:
     """List the images that could not be used; leave with exit code 2 if there are any."""
     for image in bad:

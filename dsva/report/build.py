@@ -1,33 +1,44 @@
 """One HTML page of a run: its table, its pictures, what the model looked at, and where the figures come from."""
 
 import json
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dsva.experiment import Experiment
+from dsva.report.curves import (
+    Chart,
+    attribute_charts,
+    class_charts,
+    confusion_charts,
+    correlations,
+    seen_unseen_charts,
+    training_charts,
+)
 from dsva.report.explained import explained
-from dsva.report.page import Decision, Facts, Gallery, Picture, Pictures, Section, TableSection, write_page
+from dsva.report.page import Charts, Decision, Facts, Gallery, Section, TableSection, write_page
 from dsva.report.panels import panel
+from dsva.report.published import published
+from dsva.train.metrics import METRICS
+from dsva.train.record import ENVIRONMENT, STARTS
 from dsva.trained import Trained
 from dsva.viewer import Viewer
 from dsva.zeroshot.candidates import candidates
 from dsva.zeroshot.judge import device
+from dsva.zeroshot.kept import DECISIONS, Kept
 from dsva.zeroshot.results import RESULTS, Results
 from dsva.zeroshot.tables import per_class, summary
 from shards.order import GALLERY, Ids, hashes
 
 PAGE = "report.html"
-NOTE = (
-    "Test images of unseen classes, each classified among the unseen classes by the prototype head. "
-    "The maps show where the prototypes of the highest attributes match best."
+GALLERY_NOTE = (
+    "Test images of unseen classes, each classified among the unseen classes by the prototype head. The maps show where the "
+    "prototypes of the attributes that decided match best. The bars show how much each attribute speaks for the chosen class "
+    "against its rival (the true class, or the second best): all together they are exactly the difference of the two scores. "
+    "The dots show the image's attributes, the strokes those of the two classes."
 )
-CAPTIONS = {
-    "confusion_zsl_proto.png": "Unseen classes among themselves, prototype head: true by predicted class, percent of the row.",
-    "confusion_gzsl_proto.png": "All classes, prototype head.",
-    "seen_unseen.png": "Seen against unseen accuracy while gamma, which is subtracted from the seen classes' scores, rises.",
-}
+QUALITY_IMAGES = 24  # of each class
 
 
 def write_report(folder: Path, images_per_class: int = 4) -> Path:
@@ -35,47 +46,68 @@ def write_report(folder: Path, images_per_class: int = 4) -> Path:
 
     Args:
         folder: of the run.
-        images_per_class: of each unseen class, in the gallery.
+        images_per_class: of each unseen class in the gallery at most, half of them right answers and half of them wrong.
 
     Raises:
-        UserError: no run, no checkpoint, or no results.
+        UserError: no run, no checkpoint, no results, or results of another checkpoint.
     """
     results = Results.read(folder / RESULTS)
+    kept = Kept.read(folder / DECISIONS, results.provenance.checkpoint_sha256)
     trained = Trained.open(folder, (f"run.dir={folder}",))
+    decisions, quality = _looked_at(trained, images_per_class)
     sections: list[Section] = [
         TableSection(summary(results)),
-        Gallery("What the model looked at", tuple(_decisions(trained, images_per_class)), NOTE),
-        Pictures(
-            "Pictures",
-            tuple(Picture((folder / name).read_bytes(), text) for name, text in CAPTIONS.items() if (folder / name).is_file()),
-        ),
+        TableSection(published(results)),
+        Gallery("Why images went to their classes", decisions, GALLERY_NOTE),
+        Charts("Seen against unseen classes", tuple(seen_unseen_charts(results, kept.decisions))),
+        Charts("Confusions", tuple(confusion_charts(results, kept.decisions, "proto"))),
+        Charts("Classes", tuple(class_charts(results))),
         TableSection(per_class(results)),
-        Facts("Where the figures come from", _facts(results)),
+        Charts("How well attributes are read", quality),
+        Charts("Training", training_charts(folder / METRICS)),
+        Facts("Where the figures come from", _facts(results, folder)),
     ]
     counts = f"{len(results.seen)} classes were seen in training, {len(results.unseen)} were not"
-    write_page(folder / PAGE, f"Zero-shot scenes: {folder.name}", f"{counts}: those are recognised by their attributes.", sections)
+    shown = [section for section in sections if not isinstance(section, Charts) or section.charts]
+    write_page(folder / PAGE, f"Zero-shot scenes: {folder.name}", f"{counts}: those are recognised by their attributes.", shown)
     return folder / PAGE
 
 
-def _decisions(trained: Trained, images_per_class: int) -> Iterator[Decision]:
+def _looked_at(trained: Trained, images_per_class: int) -> tuple[tuple[Decision, ...], list[Chart]]:
+    """Look at some test images of each class: explanations of the unseen ones, and how well attributes are read."""
     experiment = trained.experiment
-    unseen = candidates(experiment.table, experiment.sets, ("unseen",))
-    viewer = Viewer.of(trained, "proto", unseen, (0.0, "unseen classes only"), device())
-    keys = [experiment.shards.key(int(sample)) for sample in _gallery_ids(experiment, images_per_class)]
-    for seen in viewer.look(keys, []):
+    sets, table = experiment.sets, experiment.table
+    viewer = Viewer.of(trained, "proto", candidates(table, sets, ("unseen",)), (0.0, "unseen classes only"), device())
+    ids = _some(np.concatenate([sets.unseen_test, sets.seen_test]), sets.labels)
+    predicted, decisions, drawn = [], [], Counter[tuple[str, bool]]()
+    for seen in viewer.look([experiment.shards.key(int(sample)) for sample in ids], []):
+        predicted.append(viewer.judge.attributes(seen.outputs).cpu().numpy())
         for explanation, picture in explained(viewer, seen):
-            yield Decision(panel(picture, explanation), explanation.true, explanation.predicted, explanation.image)
+            kind = (explanation.true, explanation.predicted == explanation.true)
+            if explanation.true in sets.unseen and drawn[kind] < images_per_class // 2:
+                drawn[kind] += 1
+                text = f"{explanation.image}, by {', '.join(explanation.names[place] for place in explanation.deciding(3))}"
+                decisions.append(Decision(panel(picture, explanation), explanation.true, explanation.predicted, text))
+    places = sets.labels[ids]
+    rows, read = table.rows(sets.classes)[places], np.concatenate(predicted)
+    new = places >= sets.n_seen
+    of_seen = correlations(read[~new], rows[~new]) if (~new).any() else [None] * len(table.names)
+    return tuple(decisions), attribute_charts(table.names, correlations(read[new], rows[new]), of_seen)
 
 
-def _gallery_ids(experiment: Experiment, images_per_class: int) -> Ids:
-    ids = experiment.sets.unseen_test
-    labels = experiment.sets.labels[ids]
-    shuffled = np.argsort(hashes(GALLERY, ids))
-    return np.concatenate([ids[shuffled[labels[shuffled] == label][:images_per_class]] for label in np.unique(labels)])
+def _some(ids: Ids, labels: NDArray[np.int64]) -> Ids:
+    """Return as many of each class, chosen by hashes, class by class."""
+    shuffled = ids[np.argsort(hashes(GALLERY, ids))]
+    return np.concatenate([shuffled[labels[shuffled] == label][:QUALITY_IMAGES] for label in np.unique(labels[ids])])
 
 
-def _facts(results: Results) -> dict[str, str]:
+def _facts(results: Results, folder: Path) -> dict[str, str]:
     made = results.provenance
     facts = {name.replace("_", " "): value for name, value in made.model_dump(mode="json").items() if name != "config"}
-    facts |= {"protocol": results.protocol, "images": results.images, "configuration": made.config}
+    facts |= {"protocol": results.protocol, "images": results.images, "warnings": list(results.warnings) or "none"}
+    facts |= {f"{name} gamma": head.gzsl.gamma_source for name, head in results.heads.items() if head.gzsl}
+    for name in (ENVIRONMENT, STARTS):
+        if (folder / name).is_file():
+            facts[name] = " ".join((folder / name).read_text().split())
+    facts["configuration"] = made.config
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}

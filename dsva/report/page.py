@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Protocol
 
+from dsva.report.charts import WIDE, Drawing
 from dsva.report.style import SCRIPT, STYLE
 from dsva.zeroshot.tables import Table
 
@@ -75,6 +76,25 @@ class Pictures:
         yield '<div class="grid">'
         for picture in self.pictures:
             yield f"<figure>{_image(picture.png, picture.caption)}<figcaption>{escape(picture.caption)}</figcaption></figure>"
+        yield "</div>"
+
+
+@dataclass(frozen=True)
+class Charts:
+    """Drawings with captions."""
+
+    title: str
+    charts: Sequence[tuple[Drawing, str]]
+    note: str = ""
+
+    def body(self, anchor: str) -> Iterator[str]:
+        """Yield the figures side by side where there is room, the wide ones over the whole page and scrolling sideways."""
+        yield _paragraph(self.note)
+        yield '<div class="grid">'
+        for drawing, caption in self.charts:
+            kind = "chart wide" if drawing.width > WIDE else "chart"
+            yield f'<figure class="{kind}"><div class="scroll" tabindex="0" role="region" aria-labelledby="{anchor}">{drawing.svg}'
+            yield f"</div><figcaption>{escape(caption)}</figcaption></figure>"
         yield "</div>"
 
 

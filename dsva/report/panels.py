@@ -40,7 +40,8 @@ def panel(image: Pixels, explanation: Explanation) -> bytes:
     _rows(figure.add_subplot(grid[0, -1]), explanation, shown)
     drawn, data = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png")
-    Image.open(drawn).convert("RGB").save(data, "PNG")  # half the size without transparency and metadata
+    # A third of the size with 256 colours and without metadata.
+    Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(data, "PNG", optimize=True)
     return data.getvalue()
 
 

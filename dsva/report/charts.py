@@ -1,0 +1,185 @@
+"""Charts as SVG inside the page: they take its colours, in the light and in the dark, and their text can be searched."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import NamedTuple
+
+WIDTH, HEIGHT = 560, 320
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 44
+MAX_POINTS = 400  # of a line: more cannot be told apart
+ROW = 17  # height of a row of a bar chart or a matrix
+SERIES = 6  # colours there are, see the style sheet
+
+WIDE = 700  # a drawing that is wider takes the width of the page
+
+Point = tuple[float, float]
+
+
+class Drawing(NamedTuple):
+    """An `svg` element, and its width in pixels."""
+
+    svg: str
+    width: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """A named line; `marks` are points on it that stand out, with the text that says what they are."""
+
+    name: str
+    points: Sequence[Point]
+    marks: Sequence[tuple[Point, str]] = ()
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A named value in each row of a bar chart; None leaves the row without."""
+
+    name: str
+    values: Sequence[float | None]
+
+
+def line_chart(
+    description: str, lines: Sequence[Line], x_name: str, y_name: str, *, limits: tuple[float, float] | None = None
+) -> Drawing:
+    """Draw lines over common axes, with a legend where there are several.
+
+    Args:
+        description: of the picture, for those who do not see it.
+        lines: finite points, in the order they are connected.
+        x_name: what the x axis is.
+        y_name: what the y axis is.
+        limits: of both axes' values; none fits them to the points.
+    """
+    points = [point for line in lines for point in line.points]
+    x = _Scale.over([point[0] for point in points], limits, LEFT, WIDTH - RIGHT)
+    y = _Scale.over([point[1] for point in points], limits, HEIGHT - BOTTOM, TOP)
+    parts = [*_axes(x, y, x_name, y_name)]
+    for place, line in enumerate(lines):
+        path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in _thinned(line.points))
+        parts.append(f'<polyline class="line s{place % SERIES}" points="{path}"/>')
+        for (a, b), text in line.marks:
+            parts.append(f'<circle class="mark s{place % SERIES}" cx="{x(a):.1f}" cy="{y(b):.1f}" r="5">{_tip(text)}</circle>')
+    legend = _legend([line.name for line in lines])
+    return _svg(description, WIDTH, HEIGHT + (ROW * len(lines) if legend else 0), [*parts, *legend])
+
+
+def bar_chart(description: str, rows: Sequence[str], bars: Sequence[Bars], low: float, high: float) -> Drawing:
+    """Draw horizontal bars from 0, in each row one of every series, between `low` and `high`."""
+    left = 12 + 6.4 * min(max(map(len, rows)), 30)
+    scale, part = _Scale(low, high, left, WIDTH - RIGHT), (ROW - 4) / len(bars)
+    bottom = TOP + ROW * len(rows)
+    parts = [*_grid(scale, TOP, bottom)]
+    for row, name in enumerate(rows):
+        top = TOP + ROW * row
+        parts.append(f'<text class="end" x="{left - 6:.1f}" y="{top + 12}">{escape(_short(name))}</text>')
+        for place, series in enumerate(bars):
+            value = series.values[row]
+            if value is not None:
+                start, end = sorted((scale(0), scale(value)))
+                place_y = top + 2 + place * part
+                parts.append(
+                    f'<rect class="bar s{place}" x="{start:.1f}" y="{place_y:.1f}" width="{max(end - start, 1):.1f}" '
+                    f'height="{part:.1f}">{_tip(f"{name}, {series.name}: {value:.3g}")}</rect>'
+                )
+    legend = _legend([series.name for series in bars], bottom + 22)
+    return _svg(description, WIDTH, bottom + 26 + ROW * len(legend) // 2, [*parts, *legend])
+
+
+def matrix(description: str, names: Sequence[str], shares: Sequence[Sequence[float]], line_at: int) -> Drawing:
+    """Draw a square matrix of percentages, a row a true class; a line parts the first `line_at` classes from the others."""
+    left, size = 12 + 6.4 * min(max(map(len, names)), 24), ROW * len(names)
+    parts = [f'<rect class="ground" x="{left:.1f}" y="{left:.1f}" width="{size}" height="{size}"/>']
+    for row, name in enumerate(names):
+        middle = left + ROW * row + 12
+        parts.append(f'<text class="end" x="{left - 6:.1f}" y="{middle:.1f}">{escape(_short(name, 24))}</text>')
+        parts.append(f'<text transform="translate({middle:.1f} {left - 6:.1f}) rotate(-90)">{escape(_short(name, 24))}</text>')
+        for column, share in enumerate(shares[row]):
+            if share > 0:
+                x, y = left + ROW * column, left + ROW * row
+                tip = _tip(f"{name} taken for {names[column]}: {share:.1f} %")
+                # The square root lets rare confusions show.
+                opacity = math.sqrt(share / 100)
+                parts.append(
+                    f'<rect class="cell" x="{x:.1f}" y="{y:.1f}" width="16" height="16" opacity="{opacity:.2f}">{tip}</rect>'
+                )
+    if 0 < line_at < len(names):
+        at, end = left + ROW * line_at - 0.5, left + size
+        parts.append(f'<path class="part" d="M{left:.1f} {at:.1f}H{end:.1f}M{at:.1f} {left:.1f}V{end:.1f}"/>')
+    side = math.ceil(left + size + 6)
+    return _svg(description, side, side, parts)
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Values to places on the paper."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    @classmethod
+    def over(cls, values: Sequence[float], limits: tuple[float, float] | None, start: float, end: float) -> "_Scale":
+        low, high = limits or (min(values), max(values))
+        if low == high:
+            low, high = low - 0.5, high + 0.5
+        return cls(low, high, start, end)
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def ticks(self) -> list[float]:
+        """Return about five round values inside."""
+        raw = (self.high - self.low) / 5
+        power = 10.0 ** math.floor(math.log10(raw))
+        step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw)
+        first = math.ceil(self.low / step - 1e-9)
+        return [step * place for place in range(first, math.floor(self.high / step + 1e-9) + 1)]
+
+
+def _axes(x: _Scale, y: _Scale, x_name: str, y_name: str) -> Iterator[str]:
+    yield from _grid(x, TOP, HEIGHT - BOTTOM)
+    for tick in y.ticks():
+        yield f'<path class="rule" d="M{LEFT} {y(tick):.1f}H{WIDTH - RIGHT}"/>'
+        yield f'<text class="end" x="{LEFT - 6}" y="{y(tick) + 4:.1f}">{tick:.4g}</text>'
+    yield f'<text class="end" x="{WIDTH - RIGHT}" y="{HEIGHT - 8}">{escape(x_name)}</text>'
+    yield f'<text transform="translate(13 {TOP + 4}) rotate(-90)" class="end">{escape(y_name)}</text>'
+
+
+def _grid(x: _Scale, top: float, bottom: float) -> Iterator[str]:
+    for tick in x.ticks():
+        yield f'<path class="rule" d="M{x(tick):.1f} {top}V{bottom}"/>'
+        yield f'<text class="middle" x="{x(tick):.1f}" y="{bottom + 14}">{tick:.4g}</text>'
+
+
+def _legend(names: Sequence[str], top: float = HEIGHT) -> list[str]:
+    """Return two elements a name, or none for a single name."""
+    entries = []
+    for place, name in enumerate(names if len(names) > 1 else ()):
+        y = top + ROW * place
+        entries.append(f'<rect class="bar s{place % SERIES}" x="{LEFT}" y="{y:.1f}" width="16" height="8"/>')
+        entries.append(f'<text x="{LEFT + 24}" y="{y + 8:.1f}">{escape(name)}</text>')
+    return entries
+
+
+def _thinned(points: Sequence[Point]) -> Sequence[Point]:
+    if len(points) <= MAX_POINTS:
+        return points
+    places = [round(place * (len(points) - 1) / (MAX_POINTS - 1)) for place in range(MAX_POINTS)]
+    return [points[place] for place in places]
+
+
+def _short(name: str, longest: int = 30) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
+def _tip(text: str) -> str:
+    return f"<title>{escape(text)}</title>"
+
+
+def _svg(description: str, width: float, height: float, parts: Sequence[str]) -> Drawing:
+    size = f'width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}"'
+    return Drawing(f'<svg role="img" {size} aria-label="{escape(description)}">{"".join(parts)}</svg>', width)
