@@ -191,6 +191,11 @@ class TrainConfig(Section):
     """First steps, in which the backbone is frozen and gets no backward pass."""
     accumulation: int = Field(1, ge=1)
     """Backward passes per optimizer step; each takes its share of `batch_size`."""
+    engine: Literal["ddp", "zero1", "zero2", "zero3"] = "ddp"
+    """How several processes share the work: each holds all (`ddp`), or DeepSpeed cuts the optimizer's state (`zero1`),
+    the gradients too (`zero2`), the weights too (`zero3`) over them. Checkpoints fit every engine and number of processes."""
+    deepspeed: Path | None = None
+    """JSON file with more of DeepSpeed's settings, such as offloading; it cannot contradict this configuration."""
     precision: Literal["no", "bf16"] = "no"
     """Mixed precision of the forward and backward passes."""
     ema: float = Field(0.0, ge=0, lt=1)
@@ -221,6 +226,10 @@ class RunConfig(Section):
     """Steps between checkpoints."""
     keep: int = Field(2, ge=1)
     """Newest checkpoints that are kept."""
+    keep_every: int = Field(0, ge=0)
+    """Checkpoints after a multiple of this many steps are kept for good; 0 keeps none for good."""
+    async_save: bool = False
+    """Write checkpoints in the background; costs a copy of the state in main memory."""
 
 
 class Config(Section):
@@ -341,4 +350,5 @@ def _relative_to(folder: Path, config: Config) -> Config:
 
     splits = found(config.classes.splits) if config.classes.splits else None
     classes = config.classes.model_copy(update={"attributes": found(config.classes.attributes), "splits": splits})
-    return config.model_copy(update={"classes": classes})
+    train = config.train.model_copy(update={"deepspeed": config.train.deepspeed and found(config.train.deepspeed)})
+    return config.model_copy(update={"classes": classes, "train": train})

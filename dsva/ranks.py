@@ -3,12 +3,16 @@
 The environment decides how many there are (torchrun, accelerate launch and srun all set it).
 """
 
+import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, gather_object
+from accelerate.utils import DeepSpeedPlugin, DistributedDataParallelKwargs, InitProcessGroupKwargs, gather_object
 from torch import Tensor
+
+from dsva.processes import join
 
 
 class Ranks:
@@ -21,18 +25,44 @@ class Ranks:
         device: of this process.
     """
 
-    def __init__(self, precision: str = "no", unused_parameters: bool = False) -> None:
+    def __init__(
+        self,
+        precision: str = "no",
+        unused_parameters: bool = False,
+        deepspeed: Callable[[int], dict[str, Any]] | None = None,
+    ) -> None:
         """Join the other processes.
 
         Args:
             precision: of the forward pass, "no" or "bf16".
             unused_parameters: whether some steps leave parameters without a gradient, which DDP has to be told.
+            deepspeed: from the number of processes, DeepSpeed's settings; none trains with DDP.
+
+        Raises:
+            UserError: the environment contradicts itself.
         """
-        unused = DistributedDataParallelKwargs(find_unused_parameters=unused_parameters)
-        self.accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[unused])
+        if deepspeed and not torch.cuda.is_available():
+            os.environ["DS_ACCELERATOR"] = "cpu"
+        world_size = join(os.environ, alone=deepspeed is not None)
+        if deepspeed:
+            import deepspeed as package  # noqa: PLC0415 (an extra)
+
+            # Ranks that wait in shared memory for one that was killed would wait for ever; gloo notices.
+            package.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+            # Accelerate's precision would store the weights in bf16; the engine has them autocast, as DDP does.
+            plugin = DeepSpeedPlugin(hf_ds_config=deepspeed(world_size))
+            # Without the backend's name Accelerate takes DeepSpeed's CPU processes for lone ones.
+            group = InitProcessGroupKwargs(backend=torch.distributed.get_backend())
+            self.accelerator = Accelerator(deepspeed_plugin=plugin, kwargs_handlers=[group])
+        else:
+            unused = DistributedDataParallelKwargs(find_unused_parameters=unused_parameters)
+            # Without a GPU, Accelerate looks at the environment of torchrun only if it is told to use the CPU.
+            cpu = not torch.cuda.is_available()
+            self.accelerator = Accelerator(cpu=cpu, mixed_precision=precision, kwargs_handlers=[unused])
         self.rank: int = self.accelerator.process_index
         self.world_size: int = self.accelerator.num_processes
         self.device: torch.device = self.accelerator.device
+        assert self.world_size == world_size, "Accelerate counts the processes differently"
 
     def total(self, values: Tensor) -> Tensor:
         """Return the sum of `values` over all ranks."""
@@ -50,6 +80,10 @@ class Ranks:
         """Return what each rank gave, in rank order."""
         gathered: list[Any] = gather_object([value])
         return gathered
+
+    def first(self, value: Any) -> Any:
+        """Return what rank 0 gave."""
+        return self.everyones(value)[0]
 
     def barrier(self) -> None:
         """Return when all ranks have called it."""

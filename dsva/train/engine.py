@@ -4,7 +4,9 @@ The loader and the learning-rate schedule stay ours: Accelerate would repeat sam
 """
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,19 +14,22 @@ from torch import Tensor, nn
 from dsva.config import Config
 from dsva.model.dsva import DSVA
 from dsva.ranks import Ranks
-from dsva.train.optimizer import build_optimizer
+from dsva.train.optimizer import build_optimizer, moments, restore_moments
+from shards.errors import UserError
+
+if TYPE_CHECKING:
+    from dsva.train.ema import Ema
 
 
 def make_deterministic(seed: int) -> None:
     """Same configuration, same result, bit for bit on one device type."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a check for uninitialised reads, which costs time
     torch.manual_seed(seed)
 
 
 class Engine:
-    """The wrapped model and optimizer of one process.
+    """The wrapped model and optimizer of one process that holds all of both: alone, or under DDP.
 
     Attributes:
         model: the wrapped model; call it for training.
@@ -33,11 +38,27 @@ class Engine:
     """
 
     def __init__(self, model: DSVA, config: Config, ranks: Ranks) -> None:
+        """Wrap a model that has the weights to begin with.
+
+        Raises:
+            UserError: there are more processes than images.
+        """
+        parts = ranks.world_size * config.train.accumulation
+        if config.data.batch_size < parts:
+            raise UserError(
+                f"data.batch_size={config.data.batch_size} is less than {ranks.world_size} processes times "
+                f"train.accumulation={config.train.accumulation}: raise it, or start fewer processes"
+            )
+        assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}, "only parameters are saved"
         self._ranks = ranks
         self.plain: DSVA = model.to(ranks.device)
         self.optimizer: torch.optim.Optimizer = build_optimizer(self.plain, config.optimizer)
-        self.model: nn.Module = ranks.accelerator.prepare_model(self.plain)
+        self.model: nn.Module = self._wrapped(config)
         self._clip_norm = config.optimizer.clip_norm
+
+    def _wrapped(self, config: Config) -> nn.Module:
+        wrapped: nn.Module = self._ranks.accelerator.prepare_model(self.plain)
+        return wrapped
 
     def accumulating(self, last: bool) -> AbstractContextManager[object]:
         """Return the context of one backward pass; gradients are exchanged in the `last` of a step only."""
@@ -45,7 +66,7 @@ class Engine:
         return context
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of this rank's share of the global loss; DDP's mean over ranks is undone."""
+        """Add the gradients of this rank's share of the global loss; the mean over ranks is undone."""
         self._ranks.accelerator.backward(loss * self._ranks.world_size)
 
     def apply(self) -> Tensor:
@@ -55,3 +76,38 @@ class Engine:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return norm
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield every parameter whole as (name, tensor); every rank calls this."""
+        for name, parameter in self.plain.named_parameters():
+            yield name, self.whole(parameter, self.shard(parameter))
+
+    def moments(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield Adam's state whole as (parameter name/state name, tensor); every rank calls this."""
+        return moments(self.plain, self.optimizer)
+
+    def restore_moments(self, saved: Iterable[tuple[str, Tensor]]) -> None:
+        """Put back what `moments` yielded, in this or any other engine."""
+        restore_moments(self.plain, self.optimizer, saved)
+
+    def forget_moments(self) -> None:
+        """Let Adam begin anew."""
+        self.optimizer.state.clear()
+
+    def shard(self, parameter: nn.Parameter) -> Tensor:
+        """Return what this rank holds of a parameter."""
+        return parameter.detach()
+
+    def whole(self, parameter: nn.Parameter, shard: Tensor) -> Tensor:
+        """Put the ranks' shards of a parameter, or of something of its shape, together; every rank calls this."""
+        return shard
+
+    def cut(self, parameter: nn.Parameter, whole: Tensor) -> Tensor:
+        """Return this rank's shard of something of a parameter's shape."""
+        return whole.to(self._ranks.device)
+
+    @contextmanager
+    def evaluated(self, ema: "Ema | None") -> Iterator[DSVA]:
+        """Give the model as it is to be evaluated, with the mean weights where there are any; every rank calls this."""
+        with ema.in_place_of(self.plain) if ema else nullcontext():
+            yield self.plain

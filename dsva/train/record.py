@@ -32,6 +32,10 @@ JOB = "job"  # whoever starts the run may keep his notes there before the run be
 FREE = {("data", "shards"), ("data", "workers"), ("data", "prefetch"), ("run", "dir"), ("run", "log_every"), ("run", "keep")}
 FREE |= {
     ("run", "checkpoint_every"),
+    ("run", "keep_every"),
+    ("run", "async_save"),
+    ("train", "engine"),
+    ("train", "deepspeed"),
     ("eval", "batch_size"),
     ("eval", "gamma"),
     ("eval", "validation_run"),

@@ -7,16 +7,19 @@ from rich.console import Console
 
 from dsva.config import Config
 from dsva.experiment import Experiment
+from dsva.processes import described
 from dsva.ranks import Ranks
 from dsva.train.checkpoint import newest
 from dsva.train.metrics import Metrics
 from dsva.train.record import CHECKPOINTS, note_start, open_record
 from dsva.train.stopping import StopSignal
-from dsva.train.trainer import Trainer
+from dsva.train.trainer import SCORE, Trainer
+from dsva.train.zero import deepspeed_settings
 from dsva.trained import Trained
 from dsva.zeroshot.baselines import baselines
 from dsva.zeroshot.evaluate import check_gamma, report
 from dsva.zeroshot.results import provenance
+from shards.errors import UserError
 
 
 def run(config: Config, console: Console) -> int:
@@ -32,10 +35,12 @@ def run(config: Config, console: Console) -> int:
     check_gamma(experiment)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
-        ranks = Ranks(config.train.precision, unused_parameters=config.train.heads_only_steps > 0)
+        ranks = Ranks(config.train.precision, config.train.heads_only_steps > 0, deepspeed_settings(config))
         stack.callback(ranks.close)
         if ranks.rank == 0:
             stack.enter_context(open_record(config))
+            if told := described():
+                console.print(told)
             for sentence in experiment.sets.warnings:
                 console.print(f"[bold yellow]warning:[/] {sentence}")
         trainer = Trainer(experiment, ranks, console)
@@ -44,12 +49,16 @@ def run(config: Config, console: Console) -> int:
         received = train(trainer, config, ranks, stop, console)
         if received:
             console.print(f"stopped by {signal.Signals(received).name} and saved: the same command continues the run")
+            ranks.barrier()
             return 128 + received
         decisions = trainer.evaluate() | baselines(experiment, Trained.open(config.run.dir).model.to(ranks.device), ranks)
         if ranks.rank == 0:
             checkpoint, _ = newest(config.run.dir / CHECKPOINTS)
             assert checkpoint is not None, "the last step is always saved"
             report(experiment, decisions, provenance(experiment, checkpoint.step, checkpoint.sha256(), str(ranks.device)), console)
+        # gloo's threads let go of their last tensors here, while this one does not hold the interpreter: torch ends the group
+        # holding it, and would wait for them for ever.
+        ranks.barrier()
         return 0
 
 
@@ -64,10 +73,15 @@ def train(trainer: Trainer, config: Config, ranks: Ranks, stop: StopSignal, cons
             last = received or done == steps
             if last or done % every.log_every == 0:
                 log(done, trainer.metrics(batch, terms))
+            score = None
             if config.validation.every and done % config.validation.every == 0:
-                log(done, trainer.validate())
-            if last or done % every.checkpoint_every == 0:
-                trainer.save(done)
+                values = trainer.validate()
+                log(done, values)
+                score = values[SCORE]
+            due = last or done % every.checkpoint_every == 0 or (score is not None and trainer.saver.improves(score))
+            saved = not due or trainer.save(done, score)
+            if not (trainer.saver.settle(wait=bool(last)) and saved) and last:
+                raise UserError(f"step {done} could not be saved: make room for {config.run.dir} and give the same command again")
             if received:
                 return received
     return 0

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,15 @@ from dsva.experiment import Experiment
 from dsva.model.losses import Losses
 from dsva.pixels import training_pixels
 from dsva.ranks import Ranks
-from dsva.train.checkpoint import EMA, MODEL, OPTIMIZER, Checkpoint, newest, save
+from dsva.train.checkpoint import EMA, MODEL, OPTIMIZER, Checkpoint, backbone_sha256, newest
 from dsva.train.ema import Ema
-from dsva.train.engine import Engine, make_deterministic
+from dsva.train.engine import make_deterministic
 from dsva.train.metrics import Stopwatch
-from dsva.train.optimizer import moments, restore_moments, set_learning_rate
+from dsva.train.optimizer import BACKBONE, NORM, set_learning_rate
 from dsva.train.record import CHECKPOINTS
+from dsva.train.saving import Saver
 from dsva.train.schedule import factor
+from dsva.train.zero import build_engine
 from dsva.zeroshot.evaluate import evaluate
 from dsva.zeroshot.results import measure
 from dsva.zeroshot.scores import Decisions
@@ -29,6 +31,8 @@ from shards.decode import Pixels
 from shards.errors import UserError
 from shards.loader import Batch, Loader, common_side
 from shards.order import Episodes, Order, ShuffledEpochs, part
+
+SCORE = "validation/score"  # by which checkpoints are compared
 
 
 def sample_order(experiment: Experiment) -> Order:
@@ -51,14 +55,26 @@ class Trainer:
         config = experiment.config
         self._experiment, self._config, self._ranks = experiment, config, ranks
         make_deterministic(config.run.seed)
-        self.engine = Engine(experiment.build_model(), config, ranks)
-        self._ema = Ema(self.engine.plain, self._config.train.ema) if self._config.train.ema else None
+        self._folder = config.run.dir / CHECKPOINTS
+        checkpoint = self._newest(console)
+        model = experiment.build_model()
+        # What never moves and can be had again is not saved.
+        self._frozen = config.train.heads_only_steps >= config.train.steps and config.model.backbone != "random"
+        self._left_out = {"backbone": config.model.backbone, "sha256": backbone_sha256(model)} if self._frozen else None
+        if checkpoint:
+            checkpoint.restore_weights(model, mean=False)
+        self.engine = build_engine(model, config, ranks)
+        self._ema = Ema(self.engine, config.train.ema) if config.train.ema else None
+        if checkpoint:
+            self.engine.restore_moments(checkpoint.tensors(OPTIMIZER))
+        if checkpoint and self._ema:
+            self._ema.restore(checkpoint.tensors(EMA))
+        self.start = checkpoint.step if checkpoint else 0
+        self.saver = Saver(self._folder, ranks, config.run, console)
         seen_rows = experiment.class_rows(ranks.device).part(slice(experiment.sets.n_seen))
         self._losses = Losses(seen_rows, config.loss, config.model.region_weight)
         self._order = sample_order(experiment)
         self._watch = Stopwatch()
-        self._folder = self._config.run.dir / CHECKPOINTS
-        self.start = self._restore(console)
 
     def batches(self) -> Iterator[Batch]:
         """Yield this rank's part of every step that is still to be taken, and count the time it was waited for."""
@@ -87,9 +103,11 @@ class Trainer:
         """Take one optimizer step; return this rank's share of each loss term, and the gradient's norm."""
         config, engine = self._config, self.engine
         if config.optimizer.reset_moments and batch.step % config.optimizer.epoch_steps == 0:
-            engine.optimizer.state.clear()
-        frozen = ("norm",) if self._heads_only(batch.step) and not config.optimizer.train_head_norm else ()
-        set_learning_rate(engine.optimizer, factor(batch.step, config.optimizer, config.train), frozen)
+            engine.forget_moments()
+        heads_only = self._heads_only(batch.step)
+        frozen = (NORM,) if heads_only and not config.optimizer.train_head_norm else ()
+        idle = (BACKBONE,) if heads_only else ()
+        set_learning_rate(engine.optimizer, factor(batch.step, config.optimizer, config.train), frozen, idle)
         pieces = [part(len(batch.ids), i, config.train.accumulation) for i in range(config.train.accumulation)]
         terms: dict[str, Tensor] = {}
         for piece in pieces:
@@ -98,7 +116,7 @@ class Trainer:
                     terms[name] = terms.get(name, 0) + value
         norm = engine.apply()
         if self._ema:
-            self._ema.update(engine.plain, batch.step)
+            self._ema.update(batch.step)
         return {**{f"loss/{name}": value for name, value in terms.items()}, "gradient_norm": norm}
 
     def _heads_only(self, step: int) -> bool:
@@ -139,23 +157,32 @@ class Trainer:
 
     def evaluate(self) -> dict[str, Decisions]:
         """Decide on all test images, with the running mean of the weights where there is one; every rank calls this."""
-        with self._ema.in_place_of(self.engine.plain) if self._ema else nullcontext():
-            return evaluate(self._experiment, self.engine.plain, self._ranks)
+        with self.engine.evaluated(self._ema) as model:
+            return evaluate(self._experiment, model, self._ranks)
 
     def validate(self) -> dict[str, float]:
-        """Return the figures of a validation run's classes, H at its best gamma; every rank calls this."""
+        """Return the figures of a validation run's classes, H at its best gamma, and their mean; every rank calls this."""
         values = {}
         for head, decisions in self.evaluate().items():
             measured = measure(decisions, self._experiment.sets.classes, 0.0, "validation")
             values[f"validation/{head}/zsl"] = measured.zsl
             if measured.gzsl:
                 values[f"validation/{head}/harmonic"] = measured.gzsl.best_harmonic
-        return values
+        return values | {SCORE: fmean(values.values())}
 
-    def save(self, step: int) -> Checkpoint:
-        """Save everything that `step` steps have led to; every rank calls this."""
-        state = {"data": self._experiment.shards.digest, "world_size": self._ranks.world_size}
-        return save(self._folder, step, self._tensors(), state, self._ranks, self._config.run.keep)
+    def save(self, step: int, score: float | None = None) -> bool:
+        """Save everything that `step` steps have led to; every rank calls this.
+
+        Args:
+            step: optimizer steps taken.
+            score: on the validation classes, where they were looked at.
+
+        Returns:
+            Whether there was room for it.
+        """
+        engine = self._config.train.engine
+        facts = {"data": self._experiment.shards.digest, "world_size": self._ranks.world_size, "engine": engine}
+        return self.saver.save(step, self._tensors(), {**facts, "left_out": self._left_out}, score)
 
     def _pixel_buffer(self, shape: tuple[int, ...]) -> Pixels:
         # Pinned where it goes to a GPU, so that copies do not wait.
@@ -163,24 +190,22 @@ class Trainer:
         return pixels
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        plain = self.engine.plain
-        yield from ((f"{MODEL}/{name}", tensor) for name, tensor in plain.state_dict().items())
-        yield from ((f"{OPTIMIZER}/{name}", tensor) for name, tensor in moments(plain, self.engine.optimizer))
+        sources = {MODEL: self.engine.weights(), OPTIMIZER: self.engine.moments()}
         if self._ema:
-            yield from ((f"{EMA}/{name}", tensor) for name, tensor in self._ema.mean.items())
+            sources[EMA] = self._ema.weights()
+        for kind, tensors in sources.items():
+            for name, tensor in tensors:
+                if not (self._frozen and name.startswith(f"{BACKBONE}.")):
+                    yield f"{kind}/{name}", tensor
 
-    def _restore(self, console: Console) -> int:
-        checkpoint, damaged = newest(self._folder)
+    def _newest(self, console: Console) -> Checkpoint | None:
+        # Rank 0 reads and hashes it for all, which then agree on it.
+        checkpoint, damaged = self._ranks.first(newest(self._folder) if self._ranks.rank == 0 else None)
         if self._ranks.rank == 0:
             for sentence in damaged:
                 console.print(f"[bold yellow]warning:[/] {sentence}")
             console.print(f"continuing from {checkpoint.path}" if checkpoint else "starting from step 0")
-        if checkpoint is None:
-            return 0
-        checkpoint.refuse_other_data(self._experiment.shards.digest)
-        tensors = checkpoint.by_kind()
-        self.engine.plain.load_state_dict(tensors[MODEL])
-        restore_moments(self.engine.plain, self.engine.optimizer, tensors.get(OPTIMIZER, {}))
-        if self._ema:
-            self._ema.mean = {name: tensor.to(self._ranks.device) for name, tensor in tensors[EMA].items()}
-        return checkpoint.step
+        if checkpoint is not None:
+            checkpoint.refuse_other_data(self._experiment.shards.digest)
+        found: Checkpoint | None = checkpoint
+        return found
