@@ -8,7 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from launch.looking import explain, report
+from launch.attributes import app as attributes_app
+from launch.checkpoints import app as checkpoint_app
+from launch.looking import ablate, explain, report
 from launch.packing import print_packed, run_info, run_verify
 from launch.submitting import submit
 from launch.sweep.commands import app as sweep_app
@@ -30,6 +32,8 @@ app = typer.Typer(
 shards_app = typer.Typer(help="Look after packed shard sets.", no_args_is_help=True)
 app.add_typer(shards_app, name="shards")
 app.add_typer(sweep_app, name="sweep")
+app.add_typer(checkpoint_app, name="checkpoint")
+app.add_typer(attributes_app, name="attributes")
 app.command()(submit)
 
 SetFolder = Annotated[Path, typer.Argument(help="Folder of the shard set.", show_default=False)]

@@ -134,11 +134,16 @@ def _named_test(data: ShardSet, seen: Ids) -> Ids | None:
 
 def _held_out(data: ShardSet, ids: Ids, labels: NDArray[np.int64], share: float, stream: int) -> Ids:
     """Return the `share` of each class's `ids` with the lowest hashes: a matter of the keys, not of the packing."""
-    keys: Hashes = np.array([xxhash.xxh3_64_intdigest(data.key(int(i)).encode()) for i in ids], np.uint64)
-    order = ids[np.lexsort((hashes(HOLD_OUT, stream, keys), labels[ids]))]
+    order = ids[np.lexsort((key_hashes(data, ids, HOLD_OUT, stream), labels[ids]))]
     sizes = np.bincount(labels[ids])
     rank = np.arange(len(order)) - (np.cumsum(sizes) - sizes)[labels[order]]
     return np.sort(order[rank < np.round(share * sizes)[labels[order]]])
+
+
+def key_hashes(data: ShardSet, ids: Ids, *words: int) -> Hashes:
+    """Hash the words with the keys of samples, [len(ids)]: the same for a sample whatever the packing."""
+    keys: Hashes = np.array([xxhash.xxh3_64_intdigest(data.key(int(i)).encode()) for i in ids], np.uint64)
+    return hashes(*words, keys)
 
 
 def _third(seen: tuple[str, ...], partition: int) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def draw_confusion(path: Path, counts: NDArray[np.int64], classes: Sequence[str]
             value = shares[row, column]
             axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=6, color="white" if value > 35 else "black")
     figure.colorbar(image, ax=axes, label="% of the true class's test images", shrink=0.7, pad=0.02)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_curve(path: Path, curves: dict[str, tuple[Curve, float]], title: str) -> None:
@@ -68,7 +68,7 @@ def draw_curve(path: Path, curves: dict[str, tuple[Curve, float]], title: str) -
     axes.set_ylabel("S: seen classes, per-class mean top-1 (%)")
     axes.set_title(title, loc="left")
     figure.legend(loc="outside lower center", ncols=len(curves), frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _harmonic_lines(axes: Axes) -> None:
@@ -79,6 +79,7 @@ def _harmonic_lines(axes: Axes) -> None:
         axes.text(level, level, f"H {level}", color="0.6", fontsize=7, ha="center", va="center", backgroundcolor="white", zorder=1)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG."""
     # No version of the drawing library in the file: the same figures give the same bytes.
     figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})

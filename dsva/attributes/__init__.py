@@ -1,0 +1,1 @@
+"""Attribute tables made by a CLIP model instead of by people, and looking at tables."""

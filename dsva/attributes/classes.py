@@ -1,0 +1,93 @@
+"""The classes that a table is made for: their words, which of them are seen, and whose images may be looked at."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsva.attributes.vocabulary import read_yaml
+from dsva.config import ValidationConfig
+from dsva.zeroshot.classes import ImageSets, image_sets
+from dsva.zeroshot.inputs import unknown
+from dsva.zeroshot.prompts import words
+from dsva.zeroshot.splits import RANDOM, Split, find_split, load_split
+from shards.errors import UserError
+from shards.index import ShardSet
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """Classes of a table.
+
+    Attributes:
+        names: seen before unseen, [C].
+        described: class -> what stands for it in prompts.
+        split: its name; "" where no class is known to be seen or unseen.
+        n_seen: how many are seen; 0 without a split.
+        images: the shard set and its image sets, where images may be looked at.
+    """
+
+    names: tuple[str, ...]
+    described: Mapping[str, str]
+    split: str
+    n_seen: int
+    images: tuple[ShardSet, ImageSets] | None
+
+
+def wanted(classes: Path, shards: Path | None, split: str | None, seen_test_share: float, partition: int | None) -> Wanted:
+    """Find out which classes are meant.
+
+    Args:
+        classes: a shard set; a JSON file of class splits; or a YAML file of classes with a description each (or none).
+        shards: shard set of the images; that of `classes`, if it is one, where None.
+        split: name of the class split in the JSON file, `own` for that of the shard set, or `random:SEED:UNSEEN`; None
+            leaves open which classes are seen.
+        seen_test_share: as the run that will use the table has it.
+        partition: of such a validation run; None for the final one.
+
+    Raises:
+        UserError: unreadable files, classes that do not fit together, or a split that would need a shard set.
+    """
+    folder = classes if classes.is_dir() else shards
+    data = ShardSet.open(folder) if folder else None
+    file = classes if classes.suffix.lower() == ".json" else None
+    described = _described(classes) if classes.suffix.lower() in {".yaml", ".yml"} else {}
+    if not (classes.is_dir() or file or described):
+        raise UserError(
+            f"--classes={classes} must be a shard set, a JSON file of class splits or a YAML file of classes: correct it"
+        )
+    if split is None:
+        if file or partition is not None:
+            raise UserError(f"--classes={classes} needs --split: give the name of a class split")
+        return _told(tuple(described) or (data.classes if data else ()), described, "", 0, None)
+    found = _split(data, file, split)
+    if data is None:
+        if partition is not None:
+            raise UserError(f"--partition={partition} depends on the images: give their shard set with --shards")
+        return _told((*found.seen, *found.unseen), described, split, len(found.seen), None)
+    sets = image_sets(data, found, seen_test_share, ValidationConfig.model_validate({"partition": partition}))
+    return _told(sets.classes, described, split, sets.n_seen, (data, sets))
+
+
+def _split(data: ShardSet | None, file: Path | None, name: str) -> Split:
+    if data is not None:
+        return find_split(data, file, name)
+    if file is None or name.startswith(RANDOM):
+        raise UserError(f"--split={name} depends on a shard set: give it with --shards")
+    return load_split(file, name)
+
+
+def _told(
+    names: tuple[str, ...], described: Mapping[str, str], split: str, n_seen: int, images: tuple[ShardSet, ImageSets] | None
+) -> Wanted:
+    for name in described:
+        if name not in names:
+            raise UserError(f"a description is given for {name!r}, which the split has not: {unknown(name, names)}")
+    return Wanted(names, {name: described.get(name) or words(name) for name in names}, split, n_seen, images)
+
+
+def _described(path: Path) -> dict[str, str]:
+    value = read_yaml(path)
+    for name, text in value.items():
+        if not isinstance(name, str) or not isinstance(text, str | None):
+            raise UserError(f"{path}: {name!r} must be a class name with a description or nothing after it: correct the file")
+    return {name: (text or "").strip() for name, text in value.items()}

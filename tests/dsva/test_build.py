@@ -1,0 +1,264 @@
+"""Attribute tables from a CLIP model, against plain calls of transformers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from safetensors.torch import load_file
+from tiny_clip import tiny_clip
+from transformers import AutoTokenizer, CLIPModel
+from typer.testing import CliRunner
+
+from dsva.attributes.rows import RIDGES, finished, left_out_error, predicted
+from dsva.attributes.vocabulary import read_vocabularies
+from dsva.config import ValidationConfig
+from dsva.pixels import STATISTICS
+from dsva.zeroshot.attributes import AttributeTable, load
+from dsva.zeroshot.classes import image_sets
+from dsva.zeroshot.splits import find_split
+from launch.cli import app
+from shards.errors import UserError
+from shards.index import ShardSet
+from shards.loader import Reader
+from shards.pack import pack
+from shards.sources import open_source
+
+OVERHEAD = Path(__file__).parents[2] / "configs" / "attributes" / "overhead.yaml"
+CLASSES = ("Airport", "BareLand", "Beach", "Bridge", "Desert", "Forest", "Park", "Pond")
+SPLIT = "random:1:2"
+PER_CLASS = 10
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(scope="module")
+def shards(aid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight AID classes at 32 x 32 pixels, which the tiny CLIP takes as they are."""
+    folder = tmp_path_factory.mktemp("eight")
+    for name in CLASSES:
+        (folder / "images" / name).mkdir(parents=True)
+        for image in sorted((aid / "images" / name).iterdir())[:PER_CLASS]:
+            (folder / "images" / name / image.name).symlink_to(image)
+    pack(open_source(folder / "images"), folder / "set", workers=1, resize=32, console=Console(quiet=True))
+    return folder / "set"
+
+
+def build(clip: Path, classes: Path, out: Path, *options: str, split: str | None = SPLIT) -> AttributeTable:
+    arguments = ["attributes", "build", "--clip", f"{clip}", "--vocabulary", f"{OVERHEAD}", "--classes", f"{classes}"]
+    chosen = ["--split", split] if split else []
+    CliRunner().invoke(app, [*arguments, *chosen, "--out", f"{out}", *options], catch_exceptions=False)
+    return load(out)
+
+
+def plain_texts(clip: Path, phrases: Sequence[str], templates: Sequence[str]) -> np.ndarray:
+    """A phrase and a template at a time, with nothing of this project."""
+    model, tokenizer = CLIPModel.from_pretrained(clip).eval(), AutoTokenizer.from_pretrained(clip)
+    rows = []
+    for phrase in phrases:
+        prompts = [tokenizer(template.replace("{}", phrase), return_tensors="pt") for template in templates]
+        with torch.no_grad():
+            mean = torch.stack([F.normalize(model.get_text_features(**each).pooler_output[0], dim=0) for each in prompts]).mean(0)
+        rows.append(F.normalize(mean, dim=0))
+    return torch.stack(rows).double().numpy()
+
+
+def plain_images(clip: Path, data: ShardSet, keys: Sequence[str]) -> np.ndarray:
+    model = CLIPModel.from_pretrained(clip).eval()
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in STATISTICS["clip"])
+    places = {data.key(i): i for i in range(len(data))}
+    rows = []
+    with Reader(data) as reader:
+        for key in keys:
+            pixels = np.empty((32, 32, 3), np.uint8)
+            reader.decode(places[key], pixels)
+            values = (torch.from_numpy(pixels).permute(2, 0, 1) / 255 - mean) / std
+            with torch.no_grad():
+                rows.append(F.normalize(model.get_image_features(pixel_values=values[None]).pooler_output[0], dim=0))
+    return torch.stack(rows).double().numpy()
+
+
+def words_of(name: str) -> str:
+    return {"BareLand": "bare land"}.get(name, name.lower())
+
+
+def test_our_vocabulary_has_about_a_hundred_attributes_in_the_papers_groups() -> None:
+    vocabulary = read_vocabularies([OVERHEAD])
+    assert tuple(vocabulary.groups) == ("functions", "materials", "surface_properties")
+    assert len(vocabulary.names) == 108
+
+
+def test_text_rows_are_cosines_of_averaged_prompts(clip: Path, shards: Path, tmp_path: Path) -> None:
+    table = build(clip, shards, tmp_path / "a.json", "--rows", "raw", split=None)
+    vocabulary = read_vocabularies([OVERHEAD])
+    assert table.classes == CLASSES
+    texts = plain_texts(clip, [words_of(name) for name in CLASSES], vocabulary.class_templates)
+    attributes = plain_texts(clip, vocabulary.names, vocabulary.attribute_templates)
+    np.testing.assert_allclose(table.matrix, texts @ attributes.T, atol=2e-6)
+    assert table.origin is not None
+    assert (table.origin.mode, table.origin.images, table.origin.data_digest) == ("text", {}, "")
+    assert table.origin.described["BareLand"] == "bare land"
+
+
+def test_the_same_build_writes_the_same_bytes_and_other_weights_another_hash(clip: Path, shards: Path, tmp_path: Path) -> None:
+    first = build(clip, shards, tmp_path / "a.json")
+    again = build(clip, shards, tmp_path / "b.json")
+    other = build(tiny_clip(tmp_path / "other", seed=1), shards, tmp_path / "c.json")
+    assert first.sha256 == again.sha256
+    assert first.origin
+    assert other.origin
+    assert first.origin.clip_sha256 != other.origin.clip_sha256
+
+
+def test_descriptions_stand_for_class_names(clip: Path, shards: Path, tmp_path: Path) -> None:
+    (tmp_path / "classes.yaml").write_text("Pond: a small lake with reeds\nKiosk:\n")
+    table = build(clip, tmp_path / "classes.yaml", tmp_path / "a.json", "--rows", "raw", split=None)
+    vocabulary = read_vocabularies([OVERHEAD])
+    texts = plain_texts(clip, ["a small lake with reeds", "kiosk"], vocabulary.class_templates)
+    np.testing.assert_allclose(
+        table.matrix, texts @ plain_texts(clip, vocabulary.names, vocabulary.attribute_templates).T, atol=2e-6
+    )
+
+
+def test_standardised_rows_know_the_seen_classes_only(clip: Path, shards: Path, tmp_path: Path) -> None:
+    raw, table = (build(clip, shards, tmp_path / f"{rows}.json", "--rows", rows) for rows in ("raw", "standardised"))
+    seen = slice(len(CLASSES) - 2)
+    np.testing.assert_allclose(table.matrix[seen].mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(table.matrix[seen].std(0), 1, atol=1e-5)
+    mean, deviation = raw.matrix[seen].astype(float).mean(0), raw.matrix[seen].astype(float).std(0)
+    np.testing.assert_allclose(table.matrix, (raw.matrix - mean) / deviation, rtol=1e-3, atol=1e-3)
+    assert table.origin is not None
+    assert table.origin.statistics == table.origin.seen == table.classes[seen]
+    assert table.origin.unseen == table.classes[-2:]
+    unit = build(clip, shards, tmp_path / "l2.json", "--rows", "l2").matrix
+    np.testing.assert_allclose(unit, raw.matrix / np.linalg.norm(raw.matrix, axis=1, keepdims=True), atol=1e-6)
+
+
+@pytest.mark.parametrize("partition", [None, 0])
+def test_seen_images_rows_come_from_training_images_and_text(
+    clip: Path, shards: Path, tmp_path: Path, partition: int | None
+) -> None:
+    data = ShardSet.open(shards)
+    sets = image_sets(data, find_split(data, None, SPLIT), 0.2, ValidationConfig.model_validate({"partition": partition}))
+    options = [] if partition is None else ["--partition", str(partition)]
+    table = build(clip, shards, tmp_path / "a.json", "--mode", "seen-images", "--rows", "raw", *options)
+    assert table.origin is not None
+    assert table.classes == sets.classes
+    assert sorted(sum(table.origin.images.values(), ())) == sorted(data.key(int(i)) for i in sets.train)
+    assert set(table.origin.images) == set(sets.seen)
+    assert table.origin.data_digest == data.digest
+    vocabulary = read_vocabularies([OVERHEAD])
+    attributes = plain_texts(clip, vocabulary.names, vocabulary.attribute_templates)
+    seen = np.stack([(plain_images(clip, data, table.origin.images[name]) @ attributes.T).mean(0) for name in sets.seen])
+    np.testing.assert_allclose(table.matrix[: sets.n_seen], seen, atol=2e-6)
+    texts = plain_texts(clip, [words_of(name) for name in sets.classes], vocabulary.class_templates)
+    expected = predicted(texts[: sets.n_seen], seen, texts[sets.n_seen :])
+    np.testing.assert_allclose(table.matrix[sets.n_seen :], expected, atol=2e-5)
+
+
+def test_exemplars_are_some_images_of_each_unseen_class(clip: Path, shards: Path, tmp_path: Path) -> None:
+    table = build(clip, shards, tmp_path / "a.json", "--mode", "exemplars", "--exemplars", "3", "--rows", "raw")
+    data, vocabulary = ShardSet.open(shards), read_vocabularies([OVERHEAD])
+    assert table.origin is not None
+    for name in table.origin.unseen:
+        keys = table.origin.images[name]
+        assert len(keys) == 3
+        assert all(key.startswith(f"{name}/") for key in keys)
+        attributes = plain_texts(clip, vocabulary.names, vocabulary.attribute_templates)
+        np.testing.assert_allclose(table.rows([name])[0], (plain_images(clip, data, keys) @ attributes.T).mean(0), atol=2e-6)
+
+
+@given(seed=st.integers(0, 1000), ridge=st.sampled_from(RIDGES))
+def test_left_out_error_is_that_of_refitting_without_each_class(seed: int, ridge: float) -> None:
+    random = np.random.default_rng(seed)
+    texts, rows = random.standard_normal((6, 9)), random.standard_normal((6, 4))
+    centred, targets = texts - texts.mean(0), rows - rows.mean(0)
+    errors = []
+    for left in range(6):
+        kept = np.delete(np.arange(6), left)
+        # Ridge with an unpenalised mean, as ordinary least squares with extra rows.
+        design = np.hstack([centred[kept], np.ones((5, 1))])
+        extra = np.hstack([np.sqrt(ridge) * np.eye(9), np.zeros((9, 1))])
+        weights = np.linalg.lstsq(np.vstack([design, extra]), np.vstack([targets[kept], np.zeros((9, 4))]), rcond=None)[0]
+        errors.append((targets[left] - np.append(centred[left], 1) @ weights) ** 2)
+    assert left_out_error(centred @ centred.T, targets, ridge) == pytest.approx(np.mean(errors), rel=1e-6)
+
+
+def test_rows_that_follow_from_text_are_predicted() -> None:
+    random = np.random.default_rng(0)
+    texts, weights = random.standard_normal((40, 5)), random.standard_normal((5, 3))
+    rows = texts @ weights + 2
+    np.testing.assert_allclose(predicted(texts[:30], rows[:30], texts[30:]), rows[30:], atol=1e-2)
+
+
+def test_an_attribute_alike_in_all_seen_classes_counts_for_nothing() -> None:
+    rows = np.array([[1.0, 5], [3, 5], [9, 6]])
+    assert finished(rows, "standardised", slice(2)).tolist() == [[-1, 0], [1, 0], [7, 0]]
+
+
+@pytest.mark.parametrize(
+    ("options", "split", "sentence"),
+    [
+        ((), None, "--rows=standardised takes mean and deviation over the seen classes: give --split"),
+        (("--mode", "seen-images", "--rows", "raw"), None, "--mode=seen-images looks at images of the seen classes"),
+        (("--mode", "exemplars", "--exemplars", "10"), SPLIT, "--exemplars=10 leaves no test image of"),
+        (("--partition", "0"), None, "needs --split"),
+        (("--out", "a.txt"), SPLIT, "a.txt does not end in .json"),
+        (("--out", "nowhere/a.json"), SPLIT, "there is no folder nowhere"),
+        (("--clip", "nowhere"), SPLIT, "nowhere is no CLIP with safetensors weights and a tokenizer"),
+    ],
+)
+def test_impossible_builds_are_refused(
+    clip: Path, shards: Path, tmp_path: Path, options: tuple[str, ...], split: str | None, sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        build(clip, shards, tmp_path / "a.json", *options, split=split)
+
+
+def test_weights_that_are_pickles_are_not_loaded(clip: Path, shards: Path, tmp_path: Path) -> None:
+    folder = tiny_clip(tmp_path / "clip")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="is no CLIP with safetensors weights"):
+        build(folder, shards, tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a: [", "is not YAML"),
+        ("- a", "must hold a mapping"),
+        ("groups: {}", "must have the sections class_templates, attribute_templates, groups"),
+        ("{class_templates: ['{}'], attribute_templates: ['a {b}'], groups: {a: [b]}}", r"the template 'a \{b\}' must hold one"),
+        ("{class_templates: ['{}'], attribute_templates: ['{}'], groups: {a: [b], c: [b]}}", "'b' is in groups 'a' and 'c'"),
+        ("{class_templates: ['{}'], attribute_templates: ['{}'], groups: []}", "groups must map"),
+    ],
+)
+def test_wrong_vocabularies_are_refused(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "v.yaml").write_text(text)
+    with pytest.raises(UserError, match=sentence):
+        read_vocabularies([tmp_path / "v.yaml"])
+
+
+def test_vocabularies_are_joined(tmp_path: Path) -> None:
+    text = "{class_templates: ['a {}', '{}'], attribute_templates: ['{}'], groups: {%s: [%s]}}"
+    (tmp_path / "a.yaml").write_text(text % ("one", "x, y"))
+    (tmp_path / "b.yaml").write_text(text % ("two", "z"))
+    joined = read_vocabularies([tmp_path / "a.yaml", tmp_path / "b.yaml"])
+    assert (joined.names, joined.class_templates) == (("x", "y", "z"), ("a {}", "{}"))
+    with pytest.raises(UserError, match="there is a group 'one' already"):
+        read_vocabularies([tmp_path / "a.yaml"] * 2)
+
+
+def test_misspelt_classes_of_a_description_are_refused(clip: Path, shards: Path, tmp_path: Path) -> None:
+    (tmp_path / "classes.yaml").write_text("Ponds: a small lake\n")
+    with pytest.raises(UserError, match="description is given for 'Ponds', which the split has not: did you mean 'Pond'"):
+        build(clip, tmp_path / "classes.yaml", tmp_path / "a.json", "--shards", f"{shards}")
