@@ -63,6 +63,20 @@ def report(
     Console(highlight=False).print(f"written: {escape(str(write_report(run_dir, images)))}")
 
 
+def ablate(
+    config: Annotated[Path, typer.Argument(help="YAML file, such as configs/aid_25_5.yaml.", show_default=False)],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Values to change, as section.key=value.")] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each variant, with seeds counted from run.seed.", min=1, max=100)] = 1,
+) -> None:
+    """Train an experiment with and without its parts and make the table; the same command again continues.
+
+    The runs lie below run.dir, one after the other in this process; the table is ablation.md there.
+    """
+    from dsva.ablation import ablate as ablate_experiment
+
+    raise typer.Exit(ablate_experiment(config, overrides or [], seeds, Console()))
+
+
 def leave_with(bad: list[Bad], console: Console) -> None:
     """List the images that could not be used; leave with exit code 2 if there are any."""
     for image in bad:

@@ -1,0 +1,153 @@
+"""The ablation table: an experiment with and without its parts, trained and scored one after the other."""
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from dsva.config import Config, load
+from dsva.experiment import Experiment
+from dsva.files import write_atomically
+from dsva.train.run import run
+from dsva.zeroshot.results import RESULTS, Head, Results
+from dsva.zeroshot.tables import Table, percent
+from shards.errors import UserError
+
+TABLE = "ablation.md"
+HEADS = ("proto", "main")
+AS_GIVEN = "as configured"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A change of the experiment.
+
+    Attributes:
+        name: of the row, and of the folder.
+        changes: overrides of the configuration.
+        heads: those that still mean something.
+    """
+
+    name: str
+    changes: tuple[str, ...]
+    heads: tuple[str, ...] = HEADS
+
+
+def variants(config: Config) -> Iterator[Variant]:
+    """Yield the experiment as it is, then each variant that differs from it."""
+    yield Variant(AS_GIVEN, ())
+    yield (
+        Variant("without regions", ("model.regions=false",))
+        if config.model.regions
+        else Variant("with regions", ("model.regions=true",))
+    )
+    if config.loss.compactness:
+        yield Variant("without compactness", ("loss.compactness=0",))
+    proto = ("loss.ce_proto=0", "loss.mse_proto=0", "loss.compactness=0", "loss.group_proto=0")
+    yield Variant("main loss only", proto, ("main",))
+    # Regions belong to the main head's scores.
+    yield Variant(
+        "prototype loss only", ("loss.ce_main=0", "loss.mse_main=0", "loss.group_main=0", "model.regions=false"), ("proto",)
+    )
+    if config.loss.mse_main or config.loss.mse_proto:
+        yield Variant("without attribute errors", ("loss.mse_main=0", "loss.mse_proto=0"))
+    if config.scores.kind == "cosine":
+        yield Variant("dot products with raw rows", ("scores.kind=dot",))
+
+
+def ablate(path: Path, overrides: Sequence[str], seeds: int, console: Console) -> int:
+    """Train and score every variant below `run.dir`, continuing what lies there, and write ablation.md.
+
+    Args:
+        path: configuration file.
+        overrides: of its values.
+        seeds: runs of each variant, with the seeds `run.seed`, `run.seed` + 1, ...
+        console: told what happens.
+
+    Returns:
+        0, or the exit code of a run that was stopped by a signal.
+
+    Raises:
+        UserError: a variant is no valid configuration; before any training.
+    """
+    base = load(path, overrides)
+    rows = [(variant, _configs(path, overrides, base, variant, seeds)) for variant in variants(base)]
+    for _, configs in rows:
+        Experiment.open(configs[0])
+    for variant, configs in rows:
+        for config in configs:
+            if _finished(config):
+                console.print(f"{variant.name}, seed {config.run.seed}: finished before")
+                continue
+            console.rule(f"{variant.name}, seed {config.run.seed}")
+            if code := run(config, console):
+                return code
+    made = table([(variant, [Results.read(config.run.dir / RESULTS) for config in configs]) for variant, configs in rows])
+    write_atomically(base.run.dir / TABLE, made.markdown())
+    console.print(made.rich())
+    console.print(f"written: {base.run.dir / TABLE}")
+    return 0
+
+
+def _configs(path: Path, overrides: Sequence[str], base: Config, variant: Variant, seeds: int) -> list[Config]:
+    folder = base.run.dir / variant.name.replace(" ", "_")
+    first = base.run.seed
+    places = [(f"run.seed={seed}", f"run.dir={folder / f'seed_{seed}'}") for seed in range(first, first + seeds)]
+    return [load(path, (*overrides, *variant.changes, *place)) for place in places]
+
+
+def _finished(config: Config) -> bool:
+    try:
+        results = Results.read(config.run.dir / RESULTS)
+    except UserError:
+        return False
+    return results.provenance.config == config.model_dump(mode="json")
+
+
+def table(rows: Sequence[tuple[Variant, Sequence[Results]]]) -> Table:
+    """Return a row for each variant and head, then the baselines of the experiment as it was configured.
+
+    With several seeds a cell is the mean and the standard deviation (n - 1).
+    """
+    _, given = rows[0]
+    whole = {head: _mean([results.heads[head].zsl for results in given]) for head in HEADS}
+    cells = []
+    for variant, found in rows:
+        for head in variant.heads:
+            figures = _figures([results.heads[head] for results in found])
+            change = 100 * (_mean([results.heads[head].zsl for results in found]) - whole[head])
+            cells.append([f"{variant.name}, {head} head", *figures, "" if variant.name == AS_GIVEN else f"{change:+.1f}"])
+    for source in given[0].heads:
+        if source not in HEADS:
+            cells.append([f"baseline: {source}", *_figures([results.heads[source] for results in given]), ""])
+    levels = [percent(given[0].chance[name]) for name in ("zsl", "seen", "unseen", "harmonic", "ausuc")]
+    cells.append(["chance", *levels, ""])
+    first = given[0]
+    seeds = [str(results.provenance.seed) for results in given]
+    note = (
+        f"Percent, per-class mean top-1, {first.protocol} protocol, {len(first.seen)} seen and {len(first.unseen)} unseen classes, "
+        f"seeds {', '.join(seeds)}{'; mean and standard deviation' if len(seeds) > 1 else ''}."
+    )
+    title = f"Ablations on {first.provenance.split}, step {first.provenance.checkpoint_step}"
+    return Table(title, ("variant", "ZSL", "S", "U", "H", "AUSUC", "change of ZSL"), cells, note)
+
+
+def _figures(heads: Sequence[Head]) -> list[str]:
+    columns = [[head.zsl for head in heads]]
+    measured = [head.gzsl for head in heads if head.gzsl]
+    for name in ("seen", "unseen", "harmonic", "ausuc"):
+        columns.append([getattr(gzsl, name) for gzsl in measured])
+    return [_cell(values) for values in columns]
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    spread = f" ± {percent(statistics.stdev(values))}" if len(values) > 1 else ""
+    return percent(_mean(values)) + spread
+
+
+def _mean(values: Sequence[float]) -> float:
+    return statistics.fmean(values)

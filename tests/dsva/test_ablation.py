@@ -1,0 +1,80 @@
+"""The ablation table on a small experiment."""
+
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from small_runs import small_config, small_set
+
+from dsva.ablation import TABLE, ablate, table, variants
+from dsva.config import Config, dump
+from dsva.zeroshot.results import RESULTS, Results
+from shards.errors import UserError
+
+NAMES = [
+    "as configured",
+    "with regions",
+    "without compactness",
+    "main loss only",
+    "prototype loss only",
+    "without attribute errors",
+    "dot products with raw rows",
+]
+
+
+def test_variants_are_those_that_change_something() -> None:
+    assert [variant.name for variant in variants(Config())] == NAMES
+    bare = {"loss": {"compactness": 0, "mse_main": 0, "mse_proto": 0}, "scores": {"kind": "dot"}, "model": {"regions": True}}
+    names = [variant.name for variant in variants(Config.model_validate(bare))]
+    assert names == ["as configured", "without regions", "main loss only", "prototype loss only"]
+
+
+def test_one_command_trains_all_and_the_same_again_trains_nothing(aid: Path, tmp_path: Path) -> None:
+    small_set(aid, tmp_path)
+    path, said = tmp_path / "config.yaml", StringIO()
+    path.write_text(dump(small_config(tmp_path, ["run.seed=3"])))
+    given = ["train.steps=1", f"run.dir={tmp_path / 'ablation'}"]
+    assert ablate(path, given, 1, Console(file=said, width=200)) == 0
+    made = (tmp_path / "ablation" / TABLE).read_text()
+    rows = [line.split("|")[1].strip() for line in made.splitlines() if line.startswith("| ") and ":--" not in line]
+    expected = [f"{name}, {head} head" for name in NAMES for head in ("proto", "main")]
+    meaningless = {"main loss only, proto head", "prototype loss only, main head"}
+    baselines = ["baseline: ridge", "baseline: eszsl", "chance"]
+    assert rows == ["variant", *(row for row in expected if row not in meaningless), *baselines]
+    full = json.loads((tmp_path / "ablation" / "as_configured" / "seed_3" / "results.json").read_text())
+    figures = full["heads"]["proto"]
+    cells = [figures["zsl"], *(figures["gzsl"][name] for name in ("seen", "unseen", "harmonic", "ausuc"))]
+    assert f"| as configured, proto head | {' | '.join(f'{100 * cell:.1f}' for cell in cells)} |  |" in made
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("metrics.jsonl")}
+    assert len(before) == len(NAMES)
+    said.truncate(0)
+    assert ablate(path, given, 1, Console(file=said, width=200)) == 0
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("metrics.jsonl")} == before
+    assert said.getvalue().count("finished before") == len(NAMES)
+    assert (tmp_path / "ablation" / TABLE).read_text() == made
+
+
+def test_seeds_become_mean_and_deviation(run_dir: Path) -> None:
+    first = Results.read(run_dir / RESULTS)
+    heads = {name: head.model_copy(update={"zsl": head.zsl + 0.1}) for name, head in first.heads.items()}
+    made = first.provenance.model_copy(update={"seed": 1})
+    second = first.model_copy(update={"heads": heads, "provenance": made})
+    whole, part = list(variants(Config()))[:2]
+    found = table([(whole, [first, second]), (part, [second, second])])
+    zsl = 100 * first.heads["proto"].zsl
+    assert found.rows[0][1] == f"{zsl + 5:.1f} ± 7.1"
+    assert found.rows[0][-1] == ""
+    assert found.rows[2][1] == f"{zsl + 10:.1f} ± 0.0"
+    assert found.rows[2][-1] == "+5.0"
+    assert "seeds 0, 1; mean and standard deviation." in found.note
+
+
+def test_a_mistake_is_told_before_anything_is_trained(aid: Path, tmp_path: Path) -> None:
+    small_set(aid, tmp_path)
+    path = tmp_path / "config.yaml"
+    path.write_text(dump(small_config(tmp_path)))
+    with pytest.raises(UserError, match="all terms have weight 0"):
+        ablate(path, ["loss.ce_main=0", "loss.mse_main=0", "loss.compactness=0"], 1, Console(file=StringIO()))
+    assert not (tmp_path / "run").exists()
