@@ -125,7 +125,7 @@ def _node() -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]
+    return (str(error).strip().splitlines() or ["no message"])[0][:200]
 
 
 if __name__ == "__main__":

@@ -46,13 +46,15 @@ class Place:
         if "SLURM_PROCID" in environment and START not in environment:
             array = environment.get("SLURM_ARRAY_JOB_ID")
             job = f"{array}_{environment['SLURM_ARRAY_TASK_ID']}" if array else environment["SLURM_JOB_ID"]
-            rank, size, local = (int(environment[f"SLURM_{name}"]) for name in ("PROCID", "STEP_NUM_TASKS", "LOCALID"))
+            # A batch script itself is no step, and alone.
+            rank, size, local = (int(environment.get(f"SLURM_{name}", default)) for name, default in _STEP.items())
             return cls(rank, size, local, job, f"{job}-{environment.get('SLURM_RESTART_COUNT', '0')}")
         rank, size, local = (int(environment.get(name, default)) for name, default in _ALONE.items())
         start = environment.get(START, f"{socket.gethostname()}-{os.getpid()}")
         return cls(rank, size, local, start, start)
 
 
+_STEP = {"PROCID": "0", "STEP_NUM_TASKS": "1", "LOCALID": "0"}
 _ALONE = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 
 

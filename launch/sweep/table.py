@@ -16,18 +16,18 @@ COLUMNS = ("ZSL", "S", "U", "H", "AUSUC")
 
 def sweep_table(folder: Path, manifest: Manifest) -> Table:
     """Return one row for each split, protocol and varied value, and means over the splits; missing cells are named."""
-    figures = {cell: _figures(folder, cell, manifest.sweep.head) for cell in manifest.cells}
+    figures = {cell.name: _figures(folder, cell, manifest.sweep.head) for cell in manifest.cells}
     rows: list[list[str]] = []
     for row in dict.fromkeys(cell.row for cell in manifest.cells):
         mine = [cell for cell in manifest.cells if cell.row == row]
-        rows.append([" ".join(filter(None, row)), *_row([figures[cell] for cell in mine])])
+        rows.append([" ".join(filter(None, row)), *_row([figures[cell.name] for cell in mine])])
         if known := manifest.sweep.published.get(row[0], {}).get(row[1]):
             rows.append([f"{row[0]} {row[1]} published", "", *(f"{known[name]:.1f}" if name in known else "" for name in COLUMNS)])
     for group in dict.fromkeys(cell.row[1:] for cell in manifest.cells):
         mine = [cell for cell in manifest.cells if cell.row[1:] == group]
         if len({cell.split for cell in mine}) > 1:
-            rows.append([" ".join(("all splits", *filter(None, group))), *_row([figures[cell] for cell in mine])])
-    missing = [cell.name for cell, found in figures.items() if found is None]
+            rows.append([" ".join(("all splits", *filter(None, group))), *_row([figures[cell.name] for cell in mine])])
+    missing = [name for name, found in figures.items() if found is None]
     note = f"Percent, per-class mean top-1, {manifest.sweep.head} head; mean ± sample standard deviation over runs."
     if missing:
         note += f" Missing {len(missing)} of {len(figures)} runs: {', '.join(missing)}."

@@ -3,12 +3,18 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from slurm_cluster import DEV, PROGRAMS, Cluster, free_ports
+
+from shards.pack import pack
+from shards.sources import open_source
+
+IMAGES_PER_CLASS = 5
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +28,7 @@ def cluster() -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SBATCH_", "SUBMITIT_"))}
     environment |= {"SLURM_DEV": str(folder), "SLURM_CONF": str(folder / "etc" / "slurm.conf"), "PORT": str(free_ports())}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     # The nodes share two processors: threads would only wait for each other.
     environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     try:
@@ -29,3 +36,15 @@ def cluster() -> Iterator[Cluster]:
         yield Cluster(environment)
     finally:
         subprocess.run([DEV / "down", "--remove"], env=environment, check=True, timeout=120)
+
+
+@pytest.fixture(scope="session")
+def scenes(aid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shard set of a few small images of each class of AID."""
+    images = tmp_path_factory.mktemp("scenes")
+    for folder in (aid / "images").iterdir():
+        copies = images / "DATA" / folder.name
+        copies.mkdir(parents=True)
+        for image in sorted(folder.iterdir())[:IMAGES_PER_CLASS]:
+            shutil.copy(image, copies)
+    return pack(open_source(images / "DATA"), images / "SET", resize=32).shards.root

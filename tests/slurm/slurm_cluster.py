@@ -3,10 +3,16 @@
 import random
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from launch.folder import JobFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 DEV = ROOT / "slurm" / "dev"
@@ -27,6 +33,17 @@ class Cluster:
         assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
+    def dsva(self, *arguments: object) -> str:
+        """Run `dsva ARGUMENTS` on what plays the login node."""
+        return self.run(sys.executable, "-m", "launch", *arguments)
+
+    def fails(self, code: int, *arguments: object) -> str:
+        """Run `dsva ARGUMENTS`, which must end with this exit code; return what it said on stderr."""
+        command = [sys.executable, "-m", "launch", *map(str, arguments)]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stderr
+
     def node(self, action: str, name: str) -> None:
         """Make a node fail or come back, see slurm/dev/node."""
         self.run(DEV / "node", action, name)
@@ -35,6 +52,35 @@ class Cluster:
         """State of a job as its controller sees it."""
         fields = dict(f.split("=", 1) for f in self.run("scontrol", "-o", "show", "job", job).split() if "=" in f)
         return fields["JobState"]
+
+    def idle(self) -> bool:
+        """Say whether no job runs or waits."""
+        return not self.run("squeue", "--noheader")
+
+
+TINY = ["model.width=16", "model.layers=1", "model.heads=2", "model.mlp=16", "model.patch=16"]
+TINY += ["data.image_size=32", "data.resize=32", "data.batch_size=8", "data.workers=1", "data.prefetch=1"]
+TINY += ["run.log_every=2", "run.checkpoint_every=50"]
+
+
+def step(run: Path) -> int:
+    """Steps that a run has logged."""
+    return int(JobFolder(run).metrics().get("step", 0))
+
+
+def weights(run: Path) -> dict[str, Any]:
+    """Every tensor of a run's last checkpoint, by name."""
+    newest_checkpoint = max((run / "checkpoints").glob("step-*"))
+    tensors: dict[str, Any] = {}
+    for file in newest_checkpoint.glob("*.safetensors"):
+        tensors |= load_file(file)
+    return tensors
+
+
+def same(first: Path, second: Path) -> bool:
+    """Say whether two runs ended in the same weights, bit for bit."""
+    one, other = weights(first), weights(second)
+    return one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = 90) -> None:
