@@ -130,6 +130,7 @@ def demo(
 
 app.command()(explain)
 app.command()(report)
+app.command()(ablate)
 
 
 @app.command(name="config")
