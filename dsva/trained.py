@@ -9,12 +9,13 @@ from rich.console import Console
 
 from dsva.experiment import Experiment
 from dsva.model.dsva import DSVA
+from dsva.model.exported import Clip, Exported, Source, write_config, write_weights
 from dsva.ranks import Ranks
-from dsva.train.checkpoint import Checkpoint, load_trained
+from dsva.train.checkpoint import PREFIX, Checkpoint, load_trained
 from dsva.train.record import CHECKPOINTS, read_config
 from dsva.zeroshot.baselines import baselines
 from dsva.zeroshot.evaluate import evaluate, report
-from dsva.zeroshot.results import provenance
+from dsva.zeroshot.results import code_version, provenance
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +33,52 @@ class Trained:
     checkpoint: Checkpoint
 
     @classmethod
-    def open(cls, folder: Path, overrides: Sequence[str] = ()) -> Self:
+    def open(cls, folder: Path, overrides: Sequence[str] = (), prefix: str = PREFIX) -> Self:
         """Open the run in `folder`, with configuration values changed by `overrides`.
+
+        Args:
+            folder: of the run.
+            overrides: as on the command line.
+            prefix: of the names of the checkpoints to choose the newest complete one from.
 
         Raises:
             UserError: no run, no complete checkpoint, or data that is not what it was trained with.
         """
         experiment = Experiment.open(read_config(folder, overrides))
         model = experiment.build_model()
-        checkpoint = load_trained(model, folder / CHECKPOINTS, experiment.shards.digest)
+        checkpoint = load_trained(model, folder / CHECKPOINTS, experiment.shards.digest, prefix)
         return cls(experiment, model, checkpoint)
+
+    def export(self, target: Path) -> Path:
+        """Write the model by itself into a new folder, for `DSVA.from_pretrained`; return the folder.
+
+        Raises:
+            UserError: the folder is not empty.
+        """
+        config, sets, table = self.experiment.config, self.experiment.sets, self.experiment.table
+        sha256 = write_weights(target, self.model.state_dict())
+        exported = Exported(
+            weights_sha256=sha256,
+            model=config.model.model_copy(update={"gradient_checkpointing": False, "compile": False}),
+            clip=Clip.of(self.model.backbone.config),
+            image_size=config.data.image_size,
+            resize=config.data.resize,
+            normalize=config.data.normalize,
+            scores=config.scores,
+            attributes=table.names,
+            groups=dict(table.groups),
+            classes=sets.classes,
+            n_seen=sets.n_seen,
+            strengths=tuple(tuple(row) for row in table.rows(sets.classes).tolist()),
+            source=Source(
+                step=self.checkpoint.step,
+                checkpoint_sha256=self.checkpoint.sha256(),
+                data_digest=self.experiment.shards.digest,
+                code=code_version(),
+            ),
+        )
+        write_config(target, exported)
+        return target
 
 
 def evaluate_run(folder: Path, overrides: Sequence[str], console: Console) -> None:

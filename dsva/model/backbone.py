@@ -11,7 +11,7 @@ from dsva.config import ModelConfig
 from shards.errors import UserError
 
 
-def build_backbone(config: ModelConfig, image_size: int) -> CLIPVisionModel:
+def build_backbone(config: ModelConfig, image_size: int, sizes: CLIPVisionConfig | None = None) -> CLIPVisionModel:
     """Build the CLIP vision model that a configuration names, in float32.
 
     Its last normalisation, which acts on the CLS token only, is taken out: DSVA reads the tokens before it.
@@ -19,11 +19,15 @@ def build_backbone(config: ModelConfig, image_size: int) -> CLIPVisionModel:
     Args:
         config: `backbone` and, if that is `random`, the sizes.
         image_size: height and width of the images, pixels.
+        sizes: of a backbone whose weights are yet to be loaded, instead of the one that `config` names.
 
     Raises:
         UserError: impossible sizes, a model that cannot be had as safetensors, or one for images of another size.
     """
-    model = _random(config, image_size) if config.backbone == "random" else _pretrained(config.backbone, image_size)
+    if sizes:
+        model = CLIPVisionModel(sizes)
+    else:
+        model = _random(config, image_size) if config.backbone == "random" else _pretrained(config.backbone, image_size)
     model.post_layernorm = nn.Identity()
     if config.gradient_checkpointing:
         # The reentrant kind fails under DDP when a forward calls the backbone twice.

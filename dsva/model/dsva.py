@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
+from transformers import CLIPVisionConfig
 
 from dsva.config import ModelConfig
 from dsva.model.backbone import build_backbone
+from dsva.model.exported import Exported
 from dsva.model.heads import MainHead, PrototypeHead
 from dsva.model.regions import crop_and_resize, region_boxes
 
@@ -46,19 +49,22 @@ class DSVA(nn.Module):
 
     groups: Tensor
 
-    def __init__(self, config: ModelConfig, image_size: int, groups: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, config: ModelConfig, image_size: int, groups: Sequence[Sequence[int]], sizes: CLIPVisionConfig | None = None
+    ) -> None:
         """Build the network; random weights depend on torch's seed only.
 
         Args:
             config: backbone, heads and regions.
             image_size: height and width of the images, pixels.
             groups: places of each group's attributes; every one of the K attributes is in one group, no group is empty.
+            sizes: of a backbone whose weights are yet to be loaded, instead of the one that `config` names.
 
         Raises:
             UserError: the backbone cannot be had, or does not take images of this size.
         """
         super().__init__()
-        self.backbone = build_backbone(config, image_size)
+        self.backbone = build_backbone(config, image_size, sizes)
         width, attributes = self.backbone.config.hidden_size, sum(map(len, groups))
         self.main = MainHead(width, attributes)
         self.proto = PrototypeHead(width, attributes, config.prototype_bias)
@@ -67,6 +73,21 @@ class DSVA(nn.Module):
             members[group, list(places)] = True
         self.register_buffer("groups", members, persistent=False)
         self._threshold = config.region_threshold
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str) -> Self:
+        """Load the model that `dsva checkpoint export` wrote into a folder, in evaluation mode.
+
+        What else it takes to score images (normalisation, classes) is in `dsva.model.exported.Exported.read(folder)`.
+
+        Raises:
+            UserError: missing or damaged files.
+        """
+        exported = Exported.read(Path(folder))
+        sizes = CLIPVisionConfig(**exported.clip.model_dump())
+        model = cls(exported.model, exported.image_size, tuple(exported.groups.values()), sizes)
+        exported.load_into(model, Path(folder))
+        return model.eval()
 
     def forward(self, images: Tensor, *, regions: bool = False, backbone_grad: bool = True) -> Outputs:
         """Read the attributes of images.

@@ -1,0 +1,136 @@
+"""A trained model by itself: a folder with model.safetensors and config.json, which needs neither run nor shards nor pickle."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import CLIPVisionConfig
+
+from dsva.config import ModelConfig, ScoresConfig
+from dsva.files import write_atomically
+from dsva.model.scores import ClassRows, class_rows
+from dsva.zeroshot.inputs import read_json
+from shards.errors import UserError
+from shards.files import file_sha256
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Clip(_Part):
+    """The sizes of the backbone, in transformers' words."""
+
+    hidden_size: int = Field(ge=4, le=1 << 14)
+    intermediate_size: int = Field(ge=4, le=1 << 16)
+    num_hidden_layers: int = Field(ge=1, le=256)
+    num_attention_heads: int = Field(ge=1, le=256)
+    num_channels: Literal[3]
+    image_size: int = Field(ge=16, le=1024)
+    patch_size: int = Field(ge=2, le=1024)
+    hidden_act: Literal["quick_gelu", "gelu"]
+    layer_norm_eps: float = Field(gt=0, lt=1)
+
+    @classmethod
+    def of(cls, config: CLIPVisionConfig) -> Self:
+        """Return the sizes of a backbone."""
+        return cls(**{name: getattr(config, name) for name in cls.model_fields})
+
+
+class Source(_Part):
+    """Where the weights come from: checkpoint, shard set, code."""
+
+    step: int
+    checkpoint_sha256: str
+    data_digest: str
+    code: dict[str, Any]
+
+
+class Exported(_Part):
+    """What config.json holds: all that it takes to score images, besides the weights.
+
+    `resize` and `image_size` are pixels, `normalize` names the mean and deviation, `groups` are places in
+    `attributes`, `strengths` has a row of attributes for each of `classes`, of which the first `n_seen` were seen.
+    """
+
+    format: Literal[1] = 1
+    weights_sha256: str
+    model: ModelConfig
+    clip: Clip
+    image_size: int
+    resize: int
+    normalize: Literal["clip", "imagenet"]
+    scores: ScoresConfig
+    attributes: tuple[str, ...]
+    groups: dict[str, tuple[int, ...]]
+    classes: tuple[str, ...]
+    n_seen: int = Field(ge=1)
+    strengths: tuple[tuple[float, ...], ...]
+    source: Source
+
+    @model_validator(mode="after")
+    def _sizes(self) -> Self:
+        if sorted(place for places in self.groups.values() for place in places) != list(range(len(self.attributes))):
+            raise ValueError("groups do not hold every attribute once")
+        if not all(self.groups.values()):
+            raise ValueError("a group is empty")
+        if len(self.strengths) != len(self.classes) or any(len(row) != len(self.attributes) for row in self.strengths):
+            raise ValueError("strengths are not classes x attributes")
+        return self
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the config.json of an exported model.
+
+        Raises:
+            UserError: missing, damaged, or not one that `dsva checkpoint export` wrote.
+        """
+        value, _ = read_json(folder / CONFIG)
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise UserError(f"{folder / CONFIG} is no exported model's ({place}: {first['msg']}): export the run again") from None
+
+    def class_rows(self, device: torch.device) -> ClassRows:
+        """Return the rows of all classes, as the model was scored with."""
+        return class_rows(torch.tensor(self.strengths, device=device), self.n_seen, self.scores)
+
+    def load_into(self, model: nn.Module, folder: Path) -> None:
+        """Give the weights in `folder` to a model of these sizes.
+
+        Raises:
+            UserError: they are missing, damaged, or of another model.
+        """
+        file = folder / WEIGHTS
+        if not file.is_file() or file_sha256(file) != self.weights_sha256:
+            raise UserError(f"{file} is missing or not what {CONFIG} describes: export the run again")
+        try:
+            model.load_state_dict(load_file(file))
+        except (SafetensorError, RuntimeError) as error:
+            raise UserError(f"{file} does not fit {CONFIG} ({' '.join(str(error).split())[:200]}): export the run again") from None
+
+
+def write_weights(folder: Path, state: dict[str, Tensor]) -> str:
+    """Write a model's state into a new folder; return the file's sha256.
+
+    Raises:
+        UserError: the folder is not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists and is not an empty folder: give a new one")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, folder / WEIGHTS)
+    return file_sha256(folder / WEIGHTS)
+
+
+def write_config(folder: Path, exported: Exported) -> None:
+    """Write config.json, last, beside the weights."""
+    write_atomically(folder / CONFIG, exported.model_dump_json(indent=1) + "\n")
