@@ -1,6 +1,7 @@
 """The page of a run: its figures, and how it looks and works in a real browser."""
 
 import io
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -35,7 +36,8 @@ def report(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A browser; tests that need it are counted as skipped where none is installed."""
     if not find_browser():
-        pytest.skip("no Chromium is installed: apt-get install chromium")
+        without = pytest.fail if os.environ.get("DSVA_TEST_EVERYTHING") else pytest.skip
+        without("no Chromium is installed: apt-get install chromium")
     with open_browser(tmp_path_factory.mktemp("profile")) as page:
         yield page
 
