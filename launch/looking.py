@@ -1,5 +1,7 @@
 """Commands that look at finished runs: what they decide about images, and why."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from shards.errors import UserError
 from shards.given import Bad
 
 # Imports of torch and what needs it stay inside the commands, so that `--help` starts fast.
@@ -42,15 +45,52 @@ def explain(
     from dsva.viewer import Viewer
 
     console = Console(highlight=False)
-    explanations, bad = explain_images(Viewer.open(run_dir, head, classes or [], rows), images, out)
-    known = [explanation for explanation in explanations if explanation.true]
+    viewer = Viewer.open(run_dir, head, classes or [], rows)
+    explanations, bad = explain_images(viewer, images, out)
+    known = [explanation for explanation in explanations if explanation.true in viewer.judge.names]
     right = sum(explanation.predicted == explanation.true for explanation in known)
     for explanation in explanations:
         chosen = ", ".join(explanation.names[place] for place in explanation.deciding(3))
         of = f" (is {explanation.true})" if explanation.true not in ("", explanation.predicted) else ""
         console.print(escape(f"{explanation.image}: {explanation.predicted}{of}, by {chosen}"))
-    console.print(f"{right} of {len(known)} images of known class are right; panels and explanations.json: {escape(str(out))}")
+    console.print(f"{right} of {len(known)} images in folders of a candidate's name are right")
+    console.print(f"panels and explanations.json: {escape(str(out))}")
     leave_with(bad, console)
+
+
+def predict(
+    run_dir: RunFolder,
+    images: Images,
+    out: Annotated[Path | None, typer.Option(help="File for the predictions, .csv or .json; without it CSV is printed.")] = None,
+    head: Head = "proto",
+    classes: Classes = None,
+    rows: Rows = None,
+    top: Annotated[int, typer.Option(help="Candidates that are told for each image, best first.", min=1)] = 3,
+) -> None:
+    """Sort images into classes of the run, other classes of its attribute table, or new ones that a file describes.
+
+    The candidates are all classes of the run unless --class or --rows says otherwise. Images that cannot be read are
+    listed at the end, and the exit code is then 2.
+    """
+    if out and out.suffix not in (".csv", ".json"):
+        raise UserError(f"--out {out} must end in .csv or .json: rename it")
+
+    from dsva.files import write_atomically
+    from dsva.predict import predict as predict_images
+    from dsva.viewer import Viewer
+
+    console = Console(highlight=False, stderr=True)
+    made = predict_images(Viewer.open(run_dir, head, classes or [], rows), images, top)
+    if out:
+        write_atomically(out, made.json() if out.suffix == ".json" else made.csv())
+    else:
+        sys.stdout.write(made.csv())
+    known = [image for image in made.images if image.true in made.viewer.judge.names]
+    right = sum(image.true == image.ranked[0][0] for image in known)
+    console.print(f"{len(made.images):,} images in {made.seconds:.1f} s, {made.speed:.0f} images/s")
+    if known:
+        console.print(f"{right} of {len(known)} images in folders of a candidate's name are right")
+    leave_with(made.bad, console)
 
 
 def report(
@@ -77,7 +117,7 @@ def ablate(
     raise typer.Exit(ablate_experiment(config, overrides or [], seeds, Console()))
 
 
-def leave_with(bad: list[Bad], console: Console) -> None:
+def leave_with(bad: Sequence[Bad], console: Console) -> None:
     """List the images that could not be used; leave with exit code 2 if there are any."""
     for image in bad:
         console.print(f"[yellow]not used:[/] {escape(f'{image.name} {image.reason}')}")

@@ -46,16 +46,15 @@ def candidates(table: AttributeTable, sets: ImageSets, names: Sequence[str] = ()
 
 
 def read_rows(path: Path, table: AttributeTable) -> Candidates:
-    """Read classes that no table has: JSON {class: {attribute: strength}}, or a CSV table with the attributes as its header.
+    """Read classes that the table has not: any attribute table, or JSON {class: {attribute: strength}}.
 
-    Every attribute of the table must have a strength, on the table's own scale; the order is free.
+    Every attribute of the run's table must have a strength, on that table's own scale; the order is free.
 
     Raises:
         UserError: unreadable, an attribute missing or unknown, or a strength that is no finite number.
     """
-    described = _from_table(load(path)) if path.suffix.lower() == ".csv" else read_json(path)[0]
-    if not described:
-        raise UserError(f"{path} describes no class: give {{class: {{attribute: strength}}}}")
+    plain = read_json(path)[0] if path.suffix.lower() == ".json" else {}
+    described = plain if plain and "matrix" not in plain else _from_table(load(path))
     return Candidates(tuple(described), np.stack([_row(path, name, row, table) for name, row in described.items()]))
 
 
