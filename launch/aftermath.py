@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from launch.folder import JobFolder
+from launch.insist import insist
 from launch.place import Place
 
 
@@ -47,7 +48,7 @@ def main(runs: str, limit: str, code: str) -> None:
     run = json.loads(Path(runs).read_text())[int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))]
     if aftermath(JobFolder(Path(run)), place.start, int(code), int(limit)):
         print(f"{run}: {described(int(code))}: starting again", flush=True)
-        subprocess.run(["scontrol", "requeue", place.job], check=True, timeout=60)
+        insist(lambda: subprocess.run(["scontrol", "requeue", place.job], check=True, timeout=60))
 
 
 if __name__ == "__main__":

@@ -58,14 +58,14 @@ class Claim:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.release("ended")
+        if not self._ended.is_set():
+            self.release("ended")
 
     def release(self, state: str) -> None:
         """Let the next one take the run up at once; `state` is "ended" or "requeued"."""
-        if not self._ended.is_set():
-            self._ended.set()
-            self._thread.join()
-            self._beat(state)
+        self._ended.set()
+        self._thread.join()
+        self._beat(state)
 
     def _live(self) -> None:
         while not self._ended.wait(BEAT):

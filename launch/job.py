@@ -20,6 +20,7 @@ from rich.console import Console
 
 from launch.claim import Claim
 from launch.folder import JobFolder
+from launch.insist import insist
 from launch.place import Place, meet
 from shards.errors import UserError
 
@@ -101,7 +102,8 @@ def _stopped(folder: JobFolder, claim: Claim, number: int) -> None:
     requeue = signal.getsignal(signal.SIGUSR2)
     if callable(requeue) and (number == signal.SIGUSR2 or preempted()):
         claim.release("requeued")
-        requeue(signal.SIGUSR2, None)
+        insist(lambda: requeue(signal.SIGUSR2, None))  # leaves by SystemExit where Slurm agrees
+        claim.release("ended")
     folder.fail(f"stopped by {signal.Signals(number).name} and saved at step {folder.step()}", STOPPED + number)
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from dsva.config import Section, _Loader
+from dsva.config import Section, _Loader, documentation
 from shards.errors import UserError
 
 S = TypeVar("S", bound=Section)
@@ -33,10 +33,12 @@ def read(kind: type[S], file: Path | None, changes: Mapping[str, Any]) -> S:
 
 
 def _sentence(kind: type[Section], error: ValidationError) -> str:
-    first = error.errors()[0]
+    errors = error.errors()
+    first = next((found for found in errors if found["type"] == "extra_forbidden"), errors[0])
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, kind.model_fields, 1, 0.5)
+        known = [*kind.model_fields, *(name for name, _, _ in documentation(kind))]
+        near = difflib.get_close_matches(key, known, 1, 0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(kind.model_fields)}"
         return f"there is no key {key!r}; {hint}"
     message = first["msg"].removeprefix("Value error, ")

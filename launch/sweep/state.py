@@ -1,17 +1,17 @@
 """What has become of each cell: our own notes first, then Slurm's queue, then its accounts."""
 
 import getpass
-import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from launch.claim import STOPPED
 from launch.folder import JobFolder, now
 from launch.sweep.plan import Cell, Manifest
+from shards.errors import UserError
 
 Name = Literal["COMPLETE", "RUNNING", "PENDING", "FAILED", "NEW"]
 ENDINGS = {
@@ -98,12 +98,20 @@ def _judge(folder: JobFolder, job: str, queue: Mapping[str, Sequence[str]], acco
     beat = folder.read("heartbeat.json")
     if not job and beat and beat["state"] == "running" and _age(beat["time"]) < 2 * STOPPED:
         return "RUNNING", ""
+    return _ended(folder, job, beat, accounts)
+
+
+def _ended(folder: JobFolder, job: str, beat: Mapping[str, Any] | None, accounts: Mapping[str, str]) -> tuple[Name, str]:
+    """Judge a cell that is neither complete nor known to be at work."""
     if failed := folder.failed():
         return "FAILED", str(failed["reason"])
-    if job:
-        ending = accounts.get(job, "unknown to Slurm").split()[0]
-        return "FAILED", f"{ENDINGS.get(ending, f'ended as {ending}')}; its checkpoint is of step {folder.step()}"
-    return ("FAILED", f"died without a word after {beat['time']}") if beat else ("NEW", "")
+    if not job:
+        return ("FAILED", f"died without a word after {beat['time']}") if beat else ("NEW", "")
+    ending = accounts.get(job, "UNKNOWN").split()[0]
+    if ending in ("RUNNING", "PENDING", "REQUEUED"):  # the accounts lag behind
+        return "PENDING", ""
+    words = ENDINGS.get(ending, f"ended as {ending} in the accounts of Slurm")
+    return "FAILED", f"{words}; its checkpoint is of step {folder.step()}"
 
 
 def _age(time: str) -> float:
@@ -111,23 +119,30 @@ def _age(time: str) -> float:
 
 
 def _queue() -> dict[str, tuple[str, str]]:
-    """Return state and reason of this user's jobs, array tasks one by one."""
+    """Return state and reason of this user's jobs, array tasks one by one.
+
+    Raises:
+        UserError: Slurm does not answer; to take that for an empty queue would call running cells failed.
+    """
     lines = _ask("squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%i|%T|%r")
     return {job: (state, reason) for job, state, reason in (line.split("|", 2) for line in lines)}
 
 
 def _accounts(jobs: Iterable[str]) -> dict[str, str]:
-    """Return how jobs ended that are no longer in the queue."""
+    """Return how jobs ended that are no longer in the queue; nothing on clusters that keep no accounts."""
     wanted = sorted({job.split("_")[0] for job in jobs})
-    if not wanted or not shutil.which("sacct"):
+    if not wanted:
         return {}
-    lines = _ask("sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={','.join(wanted)}", "--format=JobID,State")
+    try:
+        lines = _ask("sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={','.join(wanted)}", "--format=JobID,State")
+    except UserError:
+        return {}
     return dict(line.split("|", 1) for line in lines)
 
 
 def _ask(*command: str) -> list[str]:
-    """Return the lines that a command of Slurm prints; none where Slurm does not answer."""
+    """Return the lines that a command of Slurm prints."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
-    except (OSError, subprocess.SubprocessError):
-        return []
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UserError(f"{command[0]} does not answer ({error}): try again on a node of the cluster") from None

@@ -28,7 +28,7 @@ class Cluster:
     def run(self, *command: object) -> str:
         """Run a command against the cluster; return what it printed, fail with it if it fails."""
         done = subprocess.run(
-            [str(c) for c in command], env=self.environment, capture_output=True, text=True, timeout=120, check=False
+            [str(c) for c in command], env=self.environment, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -40,7 +40,7 @@ class Cluster:
     def fails(self, code: int, *arguments: object) -> str:
         """Run `dsva ARGUMENTS`, which must end with this exit code; return what it said on stderr."""
         command = [sys.executable, "-m", "launch", *map(str, arguments)]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stderr
 
