@@ -25,7 +25,8 @@ def make_deterministic(seed: int) -> None:
     """Same configuration, same result, bit for bit on one device type."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a check for uninitialised reads, which costs time
+    # That would also fill fresh memory, a check for uninitialised reads that costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(seed)
 
 
