@@ -10,7 +10,7 @@ from rich.table import Table
 
 from launch.attributes import app as attributes_app
 from launch.checkpoints import app as checkpoint_app
-from launch.looking import ablate, explain, predict, report
+from launch.looking import ablate, explain, map_scene, predict, report
 from launch.packing import print_packed, run_info, run_verify
 from launch.submitting import submit
 from launch.sweep.commands import app as sweep_app
@@ -131,6 +131,7 @@ def demo(
 app.command()(explain)
 app.command()(report)
 app.command()(predict)
+app.command(name="map")(map_scene)
 app.command()(ablate)
 
 

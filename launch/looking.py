@@ -1,6 +1,7 @@
 """Commands that look at finished runs: what they decide about images, and why."""
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -91,6 +92,33 @@ def predict(
     if known:
         console.print(f"{right} of {len(known)} images in folders of a candidate's name are right")
     leave_with(made.bad, console)
+
+
+def map_scene(
+    run_dir: RunFolder,
+    scene: Annotated[Path, typer.Argument(help="GeoTIFF whose first three bands are RGB of 8 bits.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for classes.tif and classes.png.")] = Path("map"),
+    window: Annotated[int, typer.Option(help="Side of what the model sees at a time, pixels of the scene.", min=16)] = 256,
+    stride: Annotated[int, typer.Option(help="Step from window to window, and side of a cell of the map.", min=1)] = 128,
+    head: Head = "proto",
+    classes: Classes = None,
+    rows: Rows = None,
+) -> None:
+    """Map a large GeoTIFF scene: windows slide over it, each cell gets the class that its windows favour.
+
+    The candidates are as for `dsva predict`.
+    """
+    from dsva.scene import map_scene as write_map
+    from dsva.viewer import Viewer
+
+    start = time.perf_counter()
+    made = write_map(Viewer.open(run_dir, head, classes or [], rows), scene, out, window, stride)
+    seconds, console = time.perf_counter() - start, Console(highlight=False)
+    for name, share in made.shares().items():
+        console.print(escape(f"{100 * share:5.1f} % {name}"))
+    console.print(
+        f"{made.windows:,} windows in {seconds:.1f} s, {made.windows / seconds:.0f} windows/s; written: {escape(str(out))}"
+    )
 
 
 def report(
