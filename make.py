@@ -41,7 +41,7 @@ def install() -> None:
 
 def main(arguments: list[str]) -> None:
     """Install, then run the demonstration or all checks and tests."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (this file is run by whatever Python there is)
         sys.exit(f"this is Python {sys.version.split()[0]}: run make.py with Python 3.11 or newer")
     if arguments not in (["demo"], ["test"]):
         sys.exit("usage: python3 make.py demo|test")

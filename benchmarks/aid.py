@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def train(split: str, run: Path, shards: Path, *overrides: str) -> dict[str, Any]:
     if not (run / "results.json").is_file():
-        command = [sys.executable, "-m", "launch", "train", f"configs/aid_{split}.yaml", f"data.shards={shards}", f"run.dir={run}", *overrides]
+        places = [f"data.shards={shards}", f"run.dir={run}"]
+        command = [sys.executable, "-m", "launch", "train", f"configs/aid_{split}.yaml", *places, *overrides]
         subprocess.run(command, cwd=ROOT, check=True)
     return dict(json.loads((run / "results.json").read_text()))
 
