@@ -72,6 +72,9 @@ class ClassesConfig(Section):
     """Name of the class split in that file; or `random:SEED:UNSEEN`, which draws that many unseen classes of the shard set."""
     seen_test_share: float = Field(0.2, ge=0, lt=1)
     """Share of each seen class's images held out of training to measure S; 0 measures ZSL only."""
+    exclude_near: int | None = Field(None, ge=0, le=32)
+    """Training images whose difference hash is within this many of 64 bits of a test image's are left out; none only reports
+    those with equal hashes."""
 
 
 class ValidationConfig(Section):
@@ -211,6 +214,10 @@ class EvalConfig(Section):
     """GZSL: subtracted from the seen classes' scores; none takes the validation run's, or else 0."""
     validation_run: Path | None = None
     """Finished run with a validation partition whose best gamma is used."""
+    protocol: Literal["honest", "paper", "exemplars"] = "honest"
+    """`honest`: nothing is chosen on the test classes, and leaks are refused. `paper`: as published, the best of the steps at which
+    the test classes were scored (`validation.every`) and the best gamma are reported too, beside what that gains. `exemplars`:
+    rows of unseen classes may come from some of their images, and every table says that this is not zero-shot."""
 
 
 class RunConfig(Section):
@@ -245,6 +252,21 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     run: RunConfig = RunConfig()
+
+    @model_validator(mode="after")
+    def _choice(self) -> Self:
+        every, paper = self.validation.every, self.eval.protocol == "paper"
+        if self.validation.partition is not None and paper:
+            raise ValueError(
+                "eval.protocol=paper chooses on the test classes, so validation.partition has no part in it: leave one out"
+            )
+        if self.validation.partition is None and bool(every) != paper:
+            raise ValueError(
+                f"validation.every={every} without validation.partition would follow the test classes: give a partition"
+                if every
+                else "eval.protocol=paper chooses among the steps at which the test classes are scored: give validation.every"
+            )
+        return self
 
     def quirks(self) -> tuple[str, ...]:
         """Return what the configuration takes over from the published code that one would not expect."""
@@ -339,6 +361,8 @@ def _sentence(error: ValidationError) -> str:
             else f"there is no key {key!r}; `dsva config` lists all keys"
         )
     message = first["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
     return f"{key}: {message}" if first["type"] == "value_error" else f"{key}={first['input']!r}: {message}"
 
 

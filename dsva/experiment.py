@@ -11,6 +11,7 @@ from dsva.model.scores import ClassRows, class_rows
 from dsva.zeroshot.attributes import AttributeTable
 from dsva.zeroshot.attributes import load as load_attributes
 from dsva.zeroshot.classes import ImageSets, image_sets
+from dsva.zeroshot.gates import check_table
 from dsva.zeroshot.splits import Split, find_split
 from shards.errors import UserError
 from shards.index import ShardSet
@@ -47,7 +48,8 @@ class Experiment:
         table = load_attributes(classes.attributes)
         split = find_split(shards, classes.splits, classes.split)
         table.rows((*split.seen, *split.unseen))
-        sets = image_sets(shards, split, classes.seen_test_share, config.validation, shots)
+        sets = image_sets(shards, split, classes.seen_test_share, config.validation, shots, classes.exclude_near)
+        sets = check_table(table, split, shards, sets, config.eval)
         if data.ways > sets.n_seen:
             raise UserError(f"data.ways={data.ways} is more than the {sets.n_seen} seen classes: lower it")
         return cls(config, shards, table, split, sets)

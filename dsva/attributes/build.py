@@ -79,7 +79,6 @@ def _origin(
         unseen=wanted.names[wanted.n_seen :] if seen else (),
         data_digest=data.digest if data else "",
         images={each: tuple(data.key(int(i)) for i in ids) for each, ids in chosen.items()} if data else {},
-        fitted=seen if mode == "seen-images" else (),
         rows=rows,
         statistics=seen if rows == "standardised" else (),
     )

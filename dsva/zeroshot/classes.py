@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dsva.config import ValidationConfig
 from dsva.zeroshot.inputs import unknown
+from dsva.zeroshot.near import near
 from dsva.zeroshot.splits import Split, in_splits
 from shards.errors import UserError
 from shards.index import ShardSet
@@ -55,7 +56,14 @@ class ImageSets:
         return self.classes[self.n_seen :]
 
 
-def image_sets(data: ShardSet, split: Split, seen_test_share: float, validation: ValidationConfig, shots: int = 1) -> ImageSets:
+def image_sets(
+    data: ShardSet,
+    split: Split,
+    seen_test_share: float,
+    validation: ValidationConfig,
+    shots: int = 1,
+    exclude_near: int | None = None,
+) -> ImageSets:
     """Divide the images of a shard set among training and tests.
 
     Of each seen class the `seen_test_share` of images with the lowest hashes of their keys measures S, unless
@@ -68,20 +76,22 @@ def image_sets(data: ShardSet, split: Split, seen_test_share: float, validation:
         seen_test_share: share of each seen class that is held out, in [0, 1).
         validation: whether a third of the seen classes plays the unseen ones.
         shots: images that every class must keep for training.
+        exclude_near: bits in which the difference hash of a training image may differ from a test image's, for it to be
+            left out; None only warns of equal hashes.
 
     Raises:
         UserError: a class that the shard set does not have, or one with too few images for any of the sets.
     """
     _check_known(split, data)
-    sets = _honest(data, split, seen_test_share)
+    sets = _honest(data, split, seen_test_share, exclude_near)
     if validation.partition is not None:
-        sets = _inside_training(data, sets, _third(split.seen, validation.partition), validation.seen_share)
+        sets = _inside_training(data, sets, _third(split.seen, validation.partition), validation.seen_share, exclude_near)
         seen_test_share = validation.seen_share
     _check_enough(data, sets, shots, tested=seen_test_share > 0 or len(sets.seen_test) > 0)
     return sets
 
 
-def _honest(data: ShardSet, split: Split, seen_test_share: float) -> ImageSets:
+def _honest(data: ShardSet, split: Split, seen_test_share: float, exclude_near: int | None) -> ImageSets:
     classes, n_seen = (*split.seen, *split.unseen), len(split.seen)
     labels = _labels(data, classes)
     warnings = _unused(data, labels)
@@ -93,18 +103,18 @@ def _honest(data: ShardSet, split: Split, seen_test_share: float) -> ImageSets:
     else:
         seen = np.union1d(seen_test, seen[in_splits(data, seen, TRAIN_NAMES)])
         warnings.append(f"{data.root} names training and test images itself: these are used, and seen_test_share is not")
-    train = _without_copies(data, np.setdiff1d(seen, seen_test), (seen_test, unseen_test), warnings)
+    train = _without_copies(data, np.setdiff1d(seen, seen_test), (seen_test, unseen_test), exclude_near, warnings)
     return ImageSets(classes, n_seen, train, seen_test, unseen_test, labels, tuple(warnings))
 
 
-def _inside_training(data: ShardSet, honest: ImageSets, held: tuple[str, ...], share: float) -> ImageSets:
+def _inside_training(data: ShardSet, honest: ImageSets, held: tuple[str, ...], share: float, exclude_near: int | None) -> ImageSets:
     """Divide the training images of an honest run once more, with the classes `held` as the unseen ones."""
     classes, n_seen = (*(name for name in honest.seen if name not in held), *held), honest.n_seen - len(held)
     labels, warnings = _labels(data, classes), list(honest.warnings)
     seen = honest.train[labels[honest.train] < n_seen]
     unseen_test = honest.train[labels[honest.train] >= n_seen]
     seen_test = _held_out(data, seen, labels, share, VALIDATION)
-    train = _without_copies(data, np.setdiff1d(seen, seen_test), (seen_test, unseen_test), warnings)
+    train = _without_copies(data, np.setdiff1d(seen, seen_test), (seen_test, unseen_test), exclude_near, warnings)
     return ImageSets(classes, n_seen, train, seen_test, unseen_test, labels, tuple(warnings))
 
 
@@ -153,8 +163,8 @@ def _third(seen: tuple[str, ...], partition: int) -> tuple[str, ...]:
     return tuple(sorted(names[partition::3]))
 
 
-def _without_copies(data: ShardSet, train: Ids, tests: tuple[Ids, ...], warnings: list[str]) -> Ids:
-    """Return the training images whose content is in no test set; say so in `warnings` if that leaves any out."""
+def _without_copies(data: ShardSet, train: Ids, tests: tuple[Ids, ...], exclude_near: int | None, warnings: list[str]) -> Ids:
+    """Return the training images whose content, or nearly, is in no test set; say in `warnings` what was left out or found."""
     test = np.concatenate(tests)
     contents = data.records["checksum"]
     copies = train[np.isin(contents[train], contents[test])]
@@ -164,7 +174,24 @@ def _without_copies(data: ShardSet, train: Ids, tests: tuple[Ids, ...], warnings
             f"training images left out because they are exact copies of test images: {len(copies)}, "
             f"such as {data.key(int(copies[0]))}, a copy of {data.key(original)}"
         )
-    return np.setdiff1d(train, copies)
+    return _without_near(data, np.setdiff1d(train, copies), test, exclude_near, warnings)
+
+
+def _without_near(data: ShardSet, train: Ids, test: Ids, exclude_near: int | None, warnings: list[str]) -> Ids:
+    twins = near(data, train, test, exclude_near or 0)
+    alike = np.flatnonzero(twins >= 0)
+    if len(alike) == 0:
+        return train
+    example = f"{data.key(int(train[alike[0]]))}, like {data.key(int(twins[alike[0]]))}"
+    if exclude_near is None:
+        warnings.append(
+            f"training images that look like a test image (equal difference hash): {len(alike)}, such as {example}; "
+            "classes.exclude_near=0 leaves them out"
+        )
+        return train
+    bits = f"difference hash within {exclude_near} of 64 bits"
+    warnings.append(f"training images left out because they look like a test image ({bits}): {len(alike)}, such as {example}")
+    return np.delete(train, alike)
 
 
 def _check_enough(data: ShardSet, sets: ImageSets, shots: int, tested: bool) -> None:

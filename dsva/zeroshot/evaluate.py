@@ -13,7 +13,9 @@ from dsva.model.losses import main_scores
 from dsva.model.scores import ClassRows
 from dsva.pixels import test_pixels
 from dsva.ranks import Ranks
+from dsva.train.metrics import METRICS
 from dsva.zeroshot.kept import DECISIONS, Kept
+from dsva.zeroshot.optimism import optimism
 from dsva.zeroshot.pictures import draw_confusion, draw_curve
 from dsva.zeroshot.results import RESULTS, Provenance, Results, choose_gamma, measure, provenance
 from dsva.zeroshot.scores import Decisions, concatenate, curve, decide
@@ -88,6 +90,8 @@ def report(experiment: Experiment, decisions: dict[str, Decisions], made: Proven
     gammas = {source: _gamma(config.eval, source, made) for source in decisions}
     measured = {source: measure(decided, sets.classes, *gammas[source]) for source, decided in decisions.items()}
     results = Results.of(experiment, measured, made)
+    if results.protocol == "paper":
+        results = results.model_copy(update={"optimism": optimism(folder / METRICS, {head: measured[head] for head in HEADS})})
     ids = np.sort(np.concatenate([sets.seen_test, sets.unseen_test]))
     Kept(ids, decisions, made.checkpoint_sha256).write(folder / DECISIONS)
     results.write(folder / RESULTS)

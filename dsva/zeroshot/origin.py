@@ -28,7 +28,6 @@ class Origin(BaseModel):
         unseen: its unseen classes.
         data_digest: of the shard set that the images come from; "" where there are none.
         images: by class, the keys of the images that its row was made from.
-        fitted: classes whose rows the map from class prompts to rows was fitted to.
         rows: whether the rows were standardised or divided by their length in the end.
         statistics: classes over which mean and deviation were taken.
     """
@@ -46,7 +45,6 @@ class Origin(BaseModel):
     unseen: tuple[str, ...] = ()
     data_digest: str = ""
     images: dict[str, tuple[str, ...]] = {}
-    fitted: tuple[str, ...] = ()
     rows: Rows = "raw"
     statistics: tuple[str, ...] = ()
 

@@ -67,6 +67,21 @@ class Head(Part):
     gzsl: Gzsl | None
 
 
+class Optimism(Part):
+    """What the `paper` protocol reports of a head: its best test figures over the steps, H with the best gamma of each step.
+
+    The gains are over the figures at the last step, which is what an honest protocol would have had: points (shares of
+    1) that choosing on the test classes alone is worth.
+    """
+
+    zsl_step: int
+    zsl: float
+    zsl_gain: float
+    harmonic_step: int | None = None
+    harmonic: float | None = None
+    harmonic_gain: float | None = None
+
+
 class Provenance(Part):
     """Where the figures come from; hashes are sha256, `data_digest` is the shard set's own."""
 
@@ -88,15 +103,20 @@ class Provenance(Part):
 
 
 class Results(Part):
-    """The whole file. `honest` figures are tests on unseen classes; `validation` figures serve to choose."""
+    """The whole file. `honest` figures are tests on unseen classes; `validation` figures serve to choose.
+
+    In the `paper` protocol `optimism` holds what was chosen on the test classes; in `exemplars` rows of unseen classes
+    were made from some of their images, which is not zero-shot.
+    """
 
     format: Literal[1] = 1
-    protocol: Literal["honest", "validation"]
+    protocol: Literal["honest", "validation", "paper", "exemplars"]
     seen: tuple[str, ...]
     unseen: tuple[str, ...]
     images: dict[Literal["train", "seen_test", "unseen_test"], int]
     warnings: tuple[str, ...]
     heads: dict[str, Head]
+    optimism: dict[str, Optimism] | None = None
     chance: dict[str, float]
     provenance: Provenance
 
@@ -106,7 +126,7 @@ class Results(Part):
         sets, quirks = experiment.sets, experiment.config.quirks()
         published = [f"as the published code does it: {', '.join(quirks)}"] if quirks else []
         return cls(
-            protocol="honest" if experiment.config.validation.partition is None else "validation",
+            protocol=experiment.config.eval.protocol if experiment.config.validation.partition is None else "validation",
             seen=sets.seen,
             unseen=sets.unseen,
             images={"train": len(sets.train), "seen_test": len(sets.seen_test), "unseen_test": len(sets.unseen_test)},

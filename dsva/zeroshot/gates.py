@@ -1,0 +1,108 @@
+"""What an attribute table must not know: gates that refuse it, by how the table says that it was made.
+
+A row of an unseen class may come from text and from the seen classes' training images, and from nothing else.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from dsva.config import EvalConfig
+from dsva.zeroshot.attributes import AttributeTable
+from dsva.zeroshot.classes import ImageSets
+from dsva.zeroshot.inputs import alias
+from dsva.zeroshot.origin import Origin
+from dsva.zeroshot.splits import Split
+from shards.errors import UserError
+from shards.index import ShardSet
+from shards.order import Ids
+
+STANDARDISED = 1e-4  # a mean this near to 0 and a deviation this near to 1, in every column, are no accident
+
+
+def check_table(table: AttributeTable, split: Split, data: ShardSet, sets: ImageSets, config: EvalConfig) -> ImageSets:
+    """Refuse a table that would leak the test into the classes' rows.
+
+    Args:
+        table: of the run.
+        split: its classes; a validation run's final ones.
+        data: its images.
+        sets: which of them train and which test.
+        config: whose `protocol` may allow exemplars.
+
+    Returns:
+        The sets with a warning of what is to be known of the table; without the exemplars, which do not test.
+
+    Raises:
+        UserError: rows of unseen classes that were made from images of unseen classes (unless `protocol` is `exemplars`), rows
+            made from other test images, or a mean and deviation over unseen classes.
+    """
+    if table.origin is None:
+        _refuse_standardised(table)
+        if config.protocol == "exemplars":
+            raise UserError(f"eval.protocol=exemplars, but {table.path} does not record any exemplars: give honest")
+        told = f": {table.meaning}" if table.meaning else ""
+        return _with(sets, f"{table.path.name} does not record how its rows were made{told}")
+    _refuse_statistics(table, table.origin, split)
+    exemplars = _exemplars(table, table.origin, {*split.unseen, *sets.unseen}, config.protocol == "exemplars")
+    if table.origin.images and table.origin.data_digest != data.digest:
+        raise UserError(
+            f"{table.path} was made from images of another shard set than {data.root}, which cannot be told from the test images: "
+            "build it again with this one"
+        )
+    left = np.setdiff1d(sets.unseen_test, _ids(data, sets.unseen_test, exemplars))
+    tested = np.concatenate([sets.seen_test, left])
+    keys = {key for images in table.origin.images.values() for key in images}
+    if len(used := _ids(data, tested, keys)):
+        raise UserError(
+            f"{table.path}: rows were made from {len(used)} test images, such as {data.key(int(used[0]))}: "
+            "build it with this run's --split, --seen-test-share and --partition"
+        )
+    if not exemplars:
+        return sets
+    notice = f"NOT ZERO-SHOT: the rows of the unseen classes were made from {len(exemplars)} of their images, which do not test"
+    return _with(replace(sets, unseen_test=left), notice)
+
+
+def _refuse_standardised(table: AttributeTable) -> None:
+    mean, deviation = table.matrix.mean(0, dtype=np.float64), table.matrix.std(0, dtype=np.float64)
+    constant = deviation < STANDARDISED
+    done = (np.abs(mean) < STANDARDISED) & (constant | (np.abs(deviation - 1) < STANDARDISED))
+    if done.all() and not constant.all():
+        raise UserError(
+            f"{table.path}: every attribute has mean 0 and deviation 1 over all {len(table.classes)} classes, so the unseen "
+            "ones had a part in the statistics: give the rows as they were before"
+        )
+
+
+def _refuse_statistics(table: AttributeTable, origin: Origin, split: Split) -> None:
+    unseen = {alias(name): name for name in split.unseen}
+    if shared := [unseen[alias(name)] for name in origin.statistics if alias(name) in unseen]:
+        raise UserError(
+            f"{table.path}: mean and deviation were taken over the unseen class {shared[0]!r} too: build it with this run's --split"
+        )
+
+
+def _exemplars(table: AttributeTable, origin: Origin, unseen: Iterable[str], allowed: bool) -> set[str]:
+    """Return the keys of images of unseen classes that rows were made from."""
+    aliases = {alias(name) for name in unseen}
+    found = {name: keys for name, keys in origin.images.items() if keys and alias(name) in aliases}
+    if found and not allowed:
+        name, keys = next(iter(found.items()))
+        raise UserError(
+            f"{table.path}: the row of the unseen class {name!r} was made from {len(keys)} images of it, which is not zero-shot: "
+            "build it with this run's --split and --partition in another --mode, or give eval.protocol=exemplars, "
+            "and every table will say so"
+        )
+    if allowed and not found:
+        raise UserError(f"eval.protocol=exemplars, but {table.path} has none of unseen classes: give honest")
+    return {key for keys in found.values() for key in keys}
+
+
+def _ids(data: ShardSet, ids: Ids, keys: set[str]) -> Ids:
+    return ids[[data.key(int(i)) in keys for i in ids]] if keys else ids[:0]
+
+
+def _with(sets: ImageSets, warning: str) -> ImageSets:
+    return replace(sets, warnings=(*sets.warnings, warning))
