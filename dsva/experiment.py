@@ -54,6 +54,14 @@ class Experiment:
             raise UserError(f"data.ways={data.ways} is more than the {sets.n_seen} seen classes: lower it")
         return cls(config, shards, table, split, sets)
 
+    def hashes(self) -> dict[str, str]:
+        """Return what identifies the inputs' content, by the configuration's key of each."""
+        return {
+            "data.shards": self.shards.digest,
+            "classes.attributes": self.table.sha256,
+            "classes.splits": self.split.sha256,
+        }
+
     def build_model(self) -> DSVA:
         """Build the network for these attributes; random weights depend on torch's seed only."""
         groups = tuple(self.table.groups.values())

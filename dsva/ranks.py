@@ -13,6 +13,7 @@ from accelerate.utils import DeepSpeedPlugin, DistributedDataParallelKwargs, Ini
 from torch import Tensor
 
 from dsva.processes import join
+from shards.errors import UserError
 
 
 class Ranks:
@@ -84,6 +85,21 @@ class Ranks:
     def first(self, value: Any) -> Any:
         """Return what rank 0 gave."""
         return self.everyones(value)[0]
+
+    def on_first(self, work: Callable[[], object]) -> None:
+        """Do something on rank 0; every rank calls this.
+
+        Raises:
+            UserError: on every rank, if `work` raises it: none is left waiting for the first.
+        """
+        refusal = None
+        if self.rank == 0:
+            try:
+                work()
+            except UserError as error:
+                refusal = str(error)
+        if refusal := self.first(refusal):
+            raise UserError(refusal)
 
     def barrier(self) -> None:
         """Return when all ranks have called it."""

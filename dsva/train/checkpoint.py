@@ -48,13 +48,15 @@ class Checkpoint:
                     if key.startswith(f"{kind}/"):
                         yield key.removeprefix(f"{kind}/"), opened.get_tensor(key)
 
-    def refuse_other_data(self, digest: str) -> None:
-        """Raise a UserError unless the checkpoint was trained on the shard set of this digest."""
-        if (trained := self.state()["data"]) != digest:
-            raise UserError(
-                f"{self.path} was trained on the shard set with digest {trained[:12]}, data.shards has {digest[:12]}: "
-                "give the set it began with, or another run.dir"
-            )
+    def refuse_other(self, hashes: Mapping[str, str]) -> None:
+        """Raise a UserError unless the checkpoint was trained on inputs with these hashes, by their configuration keys."""
+        trained = self.state()["inputs"]
+        for key, now in hashes.items():
+            if trained[key] != now:
+                raise UserError(
+                    f"{self.path} was trained with {key} of digest {trained[key][:12]}, its content now has {now[:12]}: "
+                    "give what the run began with, or another run.dir"
+                )
 
     def restore_weights(self, model: nn.Module, mean: bool) -> None:
         """Give a model the saved weights, or their running mean where there is one and `mean` is set.
@@ -115,7 +117,7 @@ def load_trained(model: nn.Module, folder: Path, data: str, prefix: str = PREFIX
     if checkpoint is None:
         reasons = "; ".join(damaged) or "nothing was saved"
         raise UserError(f"{folder} holds no complete checkpoint {prefix}* ({reasons}): train with `dsva train` first")
-    checkpoint.refuse_other_data(data)
+    checkpoint.refuse_other({"data.shards": data})
     checkpoint.restore_weights(model, mean=True)
     return checkpoint
 

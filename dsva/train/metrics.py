@@ -4,7 +4,7 @@ import json
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,7 @@ class Metrics:
     def __init__(self, folder: Path, start: int, steps: int, console: Console) -> None:
         path = folder / METRICS
         # What was logged after the checkpoint will be computed and logged again.
-        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= start]
-        write_atomically(path, "".join(kept))
+        write_atomically(path, "".join(_lines_until(path, start)))
         self._file = path.open("a")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
         self._console = console
@@ -107,8 +106,13 @@ class Stopwatch:
         return values
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """Return the lines that were written to their end; a kill can cut the last one off."""
+def _lines_until(path: Path, step: int) -> list[str]:
+    """Return the lines of steps up to `step`, but for what a kill or a full disk has left of others."""
     if not path.is_file():
         return []
-    return [line for line in path.read_text(errors="replace").splitlines(keepends=True) if line.endswith("}\n")]
+    lines = []
+    for line in path.read_text(errors="replace").split("\n")[:-1]:
+        with suppress(ValueError, TypeError, KeyError):
+            if json.loads(line)["step"] <= step:
+                lines.append(f"{line}\n")
+    return lines

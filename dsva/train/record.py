@@ -29,7 +29,9 @@ from shards.errors import UserError
 CONFIG, ENVIRONMENT, DIFF, STARTS, CHECKPOINTS = "config.yaml", "environment.json", "code.diff", "starts.jsonl", "checkpoints"
 JOB = "job"  # whoever starts the run may keep his notes there before the run begins
 # What may differ between starts of one run: it changes how the run is carried out, not what it computes.
-FREE = {("data", "shards"), ("data", "workers"), ("data", "prefetch"), ("run", "dir"), ("run", "log_every"), ("run", "keep")}
+# Of the inputs, checkpoints know the content: they may have been moved.
+FREE = {("data", "shards"), ("classes", "attributes"), ("classes", "splits"), ("run", "dir")}
+FREE |= {("data", "workers"), ("data", "prefetch"), ("run", "log_every"), ("run", "keep")}
 FREE |= {
     ("run", "checkpoint_every"),
     ("run", "keep_every"),
@@ -46,23 +48,25 @@ FREE |= {
 def open_record(config: Config) -> TextIO:
     """Create the run directory or check that it belongs to the same configuration; return its lock, to be kept open.
 
+    Nothing else is written yet: a start that is refused after all leaves the record as it was.
+
     Raises:
-        UserError: the directory holds another run, something else, or is in use by a running process.
+        UserError: the directory holds another run, something else, cannot be made, or is in use by a running process.
     """
     folder = config.run.dir
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"run.dir={folder} is a file: give a folder")
     if (folder / CONFIG).is_file():
         _refuse_other(folder, config)
     elif folder.is_dir() and any(entry.name not in (".lock", JOB) for entry in folder.iterdir()):
         raise UserError(f"run.dir={folder} is not empty and holds no run: give a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / ".lock").open("a")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a")
+    except OSError as error:
+        raise UserError(f"run.dir={folder} cannot be made or written to ({error.strerror}): give another folder") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise UserError(f"run.dir={folder} is in use by a running process: wait for it, or give another folder") from None
-    write_atomically(folder / CONFIG, dump(config))
     return lock
 
 
@@ -77,8 +81,10 @@ def read_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
     return load(folder / CONFIG, overrides)
 
 
-def note_start(folder: Path, step: int, world_size: int, device: str) -> None:
-    """Add this start to the lineage and describe its environment."""
+def note_start(config: Config, step: int, world_size: int, device: str) -> None:
+    """Write the configuration, add this start to the lineage and describe its environment."""
+    folder = config.run.dir
+    write_atomically(folder / CONFIG, dump(config))
     packages = ("dsva", "torch", "accelerate", "transformers", "webdataset", "numpy")
     environment: dict[str, Any] = {
         "command": sys.argv,
@@ -91,6 +97,8 @@ def note_start(folder: Path, step: int, world_size: int, device: str) -> None:
     write_atomically(folder / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
     if diff := code_diff():
         write_atomically(folder / DIFF, diff)
+    else:
+        (folder / DIFF).unlink(missing_ok=True)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with (folder / STARTS).open("a") as file:
         file.write(json.dumps({"time": now, "host": socket.gethostname(), "pid": os.getpid(), "step": step}) + "\n")

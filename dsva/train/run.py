@@ -37,15 +37,15 @@ def run(config: Config, console: Console) -> int:
         stop = stack.enter_context(StopSignal())
         ranks = Ranks(config.train.precision, config.train.heads_only_steps > 0, deepspeed_settings(config))
         stack.callback(ranks.close)
+        ranks.on_first(lambda: stack.enter_context(open_record(config)))
         if ranks.rank == 0:
-            stack.enter_context(open_record(config))
             if told := described():
                 console.print(told)
             for sentence in experiment.sets.warnings:
                 console.print(f"[bold yellow]warning:[/] {sentence}")
         trainer = Trainer(experiment, ranks, console)
         if ranks.rank == 0:
-            note_start(config.run.dir, trainer.start, ranks.world_size, str(ranks.device))
+            note_start(config, trainer.start, ranks.world_size, str(ranks.device))
         received = train(trainer, config, ranks, stop, console)
         if received:
             console.print(f"stopped by {signal.Signals(received).name} and saved: the same command continues the run")

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import torch
 import xxhash
 from rich.console import Console
@@ -75,6 +74,7 @@ class Trainer:
         self._losses = Losses(seen_rows, config.loss, config.model.region_weight)
         self._order = sample_order(experiment)
         self._watch = Stopwatch()
+        self._finite = torch.ones((), dtype=torch.bool, device=ranks.device)
 
     def batches(self) -> Iterator[Batch]:
         """Yield this rank's part of every step that is still to be taken, and count the time it was waited for."""
@@ -115,6 +115,7 @@ class Trainer:
                 for name, value in self._accumulate(batch, piece).items():
                     terms[name] = terms.get(name, 0) + value
         norm = engine.apply()
+        self._finite &= norm.isfinite()
         if self._ema:
             self._ema.update(batch.step)
         return {**{f"loss/{name}": value for name, value in terms.items()}, "gradient_norm": norm}
@@ -137,23 +138,27 @@ class Trainer:
         """Return what is logged of a step; every rank calls this at the same steps.
 
         Raises:
-            UserError: the loss is not finite.
+            UserError: the gradients are not finite any more.
         """
         ranks, groups = self._ranks, self.engine.optimizer.param_groups
         names = [name for name in terms if name.startswith("loss/")]
         totals = ranks.total(torch.stack([terms[name] for name in names])).tolist()
         values: dict[str, Any] = dict(zip(names, totals, strict=True))
-        if not np.isfinite(values["loss/total"]):
-            raise UserError(
-                f"the loss is {values['loss/total']} at step {batch.step + 1}: lower optimizer.lr and optimizer.backbone_lr, "
-                f"or raise optimizer.warmup_steps; {self._folder} keeps the last good checkpoint"
-            )
+        self._refuse_if_not_finite(batch.step + 1)
         values["gradient_norm"] = float(terms["gradient_norm"])
         values |= {f"lr/{group['part']}": group["lr"] for group in groups if group["part"] != "norm"}
         values |= self._watch.read(ranks.world_size, ranks.device)
         # A fingerprint of the global batch: two runs that agree here saw the same images in the same order.
         values["batch"] = xxhash.xxh3_64_hexdigest(self._order.batch(batch.step).tobytes())
         return values
+
+    def _refuse_if_not_finite(self, step: int) -> None:
+        # Looked at when something is written only, since the host has to wait for the device to know.
+        if not self._finite:
+            raise UserError(
+                f"the loss or its gradient is not finite at step {step} or shortly before: lower optimizer.lr and "
+                f"optimizer.backbone_lr, or raise optimizer.warmup_steps; {self._folder} keeps the last good checkpoint"
+            )
 
     def evaluate(self) -> dict[str, Decisions]:
         """Decide on all test images, with the running mean of the weights where there is one; every rank calls this."""
@@ -179,9 +184,13 @@ class Trainer:
 
         Returns:
             Whether there was room for it.
+
+        Raises:
+            UserError: the gradients are not finite any more.
         """
+        self._refuse_if_not_finite(step)
         engine = self._config.train.engine
-        facts = {"data": self._experiment.shards.digest, "world_size": self._ranks.world_size, "engine": engine}
+        facts = {"inputs": self._experiment.hashes(), "world_size": self._ranks.world_size, "engine": engine}
         return self.saver.save(step, self._tensors(), {**facts, "left_out": self._left_out}, score)
 
     def _pixel_buffer(self, shape: tuple[int, ...]) -> Pixels:
@@ -206,6 +215,6 @@ class Trainer:
                 console.print(f"[bold yellow]warning:[/] {sentence}")
             console.print(f"continuing from {checkpoint.path}" if checkpoint else "starting from step 0")
         if checkpoint is not None:
-            checkpoint.refuse_other_data(self._experiment.shards.digest)
+            checkpoint.refuse_other(self._experiment.hashes())
         found: Checkpoint | None = checkpoint
         return found

@@ -14,15 +14,17 @@ from dsva.model.scores import ClassRows
 from dsva.pixels import test_pixels
 from dsva.ranks import Ranks
 from dsva.train.metrics import METRICS
+from dsva.zeroshot.bootstrap import intervals
 from dsva.zeroshot.kept import DECISIONS, Kept
 from dsva.zeroshot.optimism import optimism
 from dsva.zeroshot.pictures import draw_confusion, draw_curve
 from dsva.zeroshot.results import RESULTS, Provenance, Results, choose_gamma, measure, provenance
 from dsva.zeroshot.scores import Decisions, concatenate, curve, decide
-from dsva.zeroshot.tables import per_class, summary
+from dsva.zeroshot.tables import confidence, per_class, summary
 from shards.loader import Batch, Loader, common_side
 from shards.order import Ids, Sequential
 
+TABLES = (summary, confidence, per_class)
 HEADS = ("proto", "main")
 
 
@@ -89,13 +91,15 @@ def report(experiment: Experiment, decisions: dict[str, Decisions], made: Proven
     config, sets, folder = experiment.config, experiment.sets, experiment.config.run.dir
     gammas = {source: _gamma(config.eval, source, made) for source in decisions}
     measured = {source: measure(decided, sets.classes, *gammas[source]) for source, decided in decisions.items()}
+    for source, (over_images, over_classes) in intervals(decisions, {name: gamma for name, (gamma, _) in gammas.items()}).items():
+        measured[source] = measured[source].model_copy(update={"over_images": over_images, "over_classes": over_classes})
     results = Results.of(experiment, measured, made)
     if results.protocol == "paper":
         results = results.model_copy(update={"optimism": optimism(folder / METRICS, {head: measured[head] for head in HEADS})})
     ids = np.sort(np.concatenate([sets.seen_test, sets.unseen_test]))
     Kept(ids, decisions, made.checkpoint_sha256).write(folder / DECISIONS)
     results.write(folder / RESULTS)
-    write_atomically(folder / "results.md", summary(results).markdown() + "\n" + per_class(results).markdown())
+    write_atomically(folder / "results.md", "\n".join(table(results).markdown() for table in TABLES))
     for head in HEADS:
         counts = decisions[head].zsl()[sets.n_seen :, sets.n_seen :]
         draw_confusion(folder / f"confusion_zsl_{head}.png", counts, sets.unseen, 0, f"ZSL, {head} head")
@@ -105,7 +109,8 @@ def report(experiment: Experiment, decisions: dict[str, Decisions], made: Proven
             draw_confusion(folder / f"confusion_gzsl_{head}.png", counts, sets.classes, sets.n_seen, f"GZSL, {head} head")
         curves = {head: (curve(decisions[head]), gammas[head][0]) for head in HEADS}
         draw_curve(folder / "seen_unseen.png", curves, f"{experiment.split.name}: seen against unseen over gamma")
-    console.print(summary(results).rich())
+    for table in TABLES[:2]:
+        console.print(table(results).rich())
     console.print(f"written: {folder / RESULTS}, results.md and pictures beside it")
     return results
 

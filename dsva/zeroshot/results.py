@@ -59,12 +59,34 @@ class Gzsl(Part):
     classes: tuple[ClassCount, ...]
 
 
+class Interval(Part):
+    """Ends of a 95 % confidence interval."""
+
+    low: float
+    high: float
+
+
+class Intervals(Part):
+    """Of a head's figures, S, U and H at its gamma; those need seen test images."""
+
+    zsl: Interval
+    seen: Interval | None = None
+    unseen: Interval | None = None
+    harmonic: Interval | None = None
+
+
 class Head(Part):
-    """Figures of one source of scores. `zsl` is the mean top-1 among the unseen classes; `gzsl` needs seen test images."""
+    """Figures of one source of scores. `zsl` is the mean top-1 among the unseen classes; `gzsl` needs seen test images.
+
+    `over_images` says how far other images of the same classes would have moved the figures, `over_classes` other images
+    of other classes (bootstrap).
+    """
 
     zsl: float
     zsl_classes: tuple[ClassCount, ...]
     gzsl: Gzsl | None
+    over_images: Intervals | None = None
+    over_classes: Intervals | None = None
 
 
 class Optimism(Part):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from dsva.zeroshot.results import ClassCount, Head, Optimism, Results
+from dsva.zeroshot.results import ClassCount, Head, Interval, Optimism, Results
 
 TITLES = {
     "honest": "Test",
@@ -65,6 +65,22 @@ def summary(results: Results) -> Table:
     )
 
 
+def confidence(results: Results) -> Table:
+    """Return two rows a source of scores: how far other images, and other classes, would have moved its figures."""
+    rows = [
+        [f"{name}, other {what}", *map(_ends, (found.zsl, found.seen, found.unseen, found.harmonic))]
+        for name, head in results.heads.items()
+        for what, found in (("images", head.over_images), ("classes and images", head.over_classes))
+        if found
+    ]
+    return Table(
+        "95 % confidence",
+        ("scores by", "ZSL", "S", "U", "H"),
+        rows,
+        "Percent, by bootstrap: drawing each class's test images again; and drawing the classes, then their images.",
+    )
+
+
 def per_class(results: Results) -> Table:
     """Return one row a class, unseen classes first: test images, and for each head the percentage recognised."""
     counted = {
@@ -83,6 +99,10 @@ def per_class(results: Results) -> Table:
 def percent(share: float) -> str:
     """Return a share of 1 in percent, with one decimal."""
     return f"{100 * share:.1f}"
+
+
+def _ends(interval: Interval | None) -> str:
+    return "-" if interval is None else f"{percent(interval.low)} to {percent(interval.high)}"
 
 
 def _figures(head: Head) -> list[str]:

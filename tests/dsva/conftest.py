@@ -1,8 +1,11 @@
 """Fixtures shared by the tests of dsva."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fork_server import ForkServer
+from noise import Noise, noise
 from small_runs import small_run
 
 
@@ -10,3 +13,17 @@ from small_runs import small_run
 def run_dir(aid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished small run with regions; tests read it and write nothing there. Beside it: images/, shards/, splits.json."""
     return small_run(aid, tmp_path_factory.mktemp("small"), ["model.regions=true"])
+
+
+@pytest.fixture(scope="session")
+def dsva(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """The command line in processes of its own, without the seconds that Python takes to import torch."""
+    server = ForkServer(tmp_path_factory.mktemp("outputs"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Noise:
+    """96 pictures of noise in 8 classes, and a configuration that trains on them in a moment."""
+    return noise(tmp_path_factory.mktemp("noise"))

@@ -8,7 +8,7 @@ from small_runs import small_run
 
 from dsva.zeroshot.optimism import optimism
 from dsva.zeroshot.results import RESULTS, Results
-from dsva.zeroshot.tables import summary
+from dsva.zeroshot.tables import confidence, summary
 from shards.errors import UserError
 
 
@@ -55,3 +55,14 @@ def test_a_table_of_exemplars_is_titled_not_zero_shot(made: Path) -> None:
 def test_a_run_that_did_not_score_its_test_classes_has_nothing_to_choose_among(made: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"metrics\.jsonl holds no scores of the test classes"):
         optimism(tmp_path / "metrics.jsonl", Results.read(made / RESULTS).heads)
+
+
+def test_confidence_stands_under_the_figures(made: Path) -> None:
+    results = Results.read(made / RESULTS)
+    rows = confidence(results).rows
+    assert [row[0] for row in rows[:2]] == ["proto, other images", "proto, other classes and images"]
+    assert len(rows) == 2 * len(results.heads)
+    found = results.heads["proto"].over_images
+    assert found is not None
+    assert rows[0][1] == f"{100 * found.zsl.low:.1f} to {100 * found.zsl.high:.1f}"
+    assert confidence(results).markdown() in (made / "results.md").read_text()

@@ -1,0 +1,80 @@
+"""kill -9, twenty times in one run, at moments spread over starts, steps and saves. 20 s."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import xxhash
+from fork_server import ForkServer
+from noise import Noise
+from runs import assert_same, board, column, finished, results
+
+from dsva.config import load
+from dsva.experiment import Experiment
+from dsva.train.trainer import sample_order
+
+KILLS, STEPS = 20, 60
+OVERRIDES = [f"train.steps={STEPS}", "train.ema=0.9", "data.min_scale=0.6", "data.batch_size=16", "run.keep=2"]
+
+
+@pytest.fixture(scope="module")
+def whole(dsva: ForkServer, tiny: Noise, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run that nothing interrupted."""
+    run = tmp_path_factory.mktemp("whole") / "RUN"
+    code, output = dsva.run("train", tiny.config, f"run.dir={run}", *OVERRIDES, f"run.checkpoint_every={STEPS}")
+    assert code == 0, output
+    return run
+
+
+def test_a_run_killed_twenty_times_ends_as_one_that_was_not(dsva: ForkServer, tiny: Noise, whole: Path, tmp_path: Path) -> None:
+    run, rng = tmp_path / "RUN", random.Random(0)
+    starts = []
+    for kill in range(KILLS):
+        command = dsva.start("train", tiny.config, f"run.dir={run}", *OVERRIDES, f"run.checkpoint_every={1 + kill % 2}")
+        if kill % 5 == 4:
+            command.pause(rng.uniform(0, 0.3))  # while it starts
+        else:
+            # A step is logged just before it is saved: the pause ends in the save, or in the next step.
+            steps = rng.randint(1, 3)
+            command.until(lambda command=command, steps=steps: command.output.count("images_per_second") >= steps)
+            command.pause(rng.uniform(0, 0.03))
+        assert command.running, "the run ended before it had been killed often enough: " + command.output
+        command.kill()
+        assert command.wait() == -signal.SIGKILL
+        starts.append(command.output)
+    code, output = dsva.run("train", tiny.config, f"run.dir={run}", *OVERRIDES)
+    assert code == 0, output
+    assert "warning" not in "".join([*starts, output])
+    assert sum("continuing from" in start for start in starts) > KILLS / 2
+    assert_same(finished(run), finished(whole))
+    assert results(run) == results(whole)
+    assert column(run, "step") == list(range(1, STEPS + 1))
+    for name in ("batch", "loss/total"):
+        assert column(run, name) == column(whole, name)
+    assert [step for step, _ in board(run, "loss/total")] == column(run, "step")
+    assert_every_image_once_an_epoch(run, tiny)
+
+
+def assert_every_image_once_an_epoch(run: Path, tiny: Noise) -> None:
+    """Check it in the pure order, of which the fingerprints prove that the run had followed it."""
+    experiment = Experiment.open(load(tiny.config, OVERRIDES))
+    order = sample_order(experiment)
+    batches = [order.batch(step) for step in range(STEPS)]
+    assert column(run, "batch") == [xxhash.xxh3_64_hexdigest(batch.tobytes()) for batch in batches]
+    seen, images = [int(i) for batch in batches for i in batch], experiment.sets.train.tolist()
+    epochs = len(seen) // len(images)
+    assert epochs > 10
+    for epoch in range(epochs):
+        assert sorted(seen[epoch * len(images) : (epoch + 1) * len(images)]) == images
+
+
+def test_a_save_killed_before_any_of_its_changes_of_the_disk_leaves_a_whole_checkpoint(tmp_path: Path, tiny: Noise) -> None:
+    program = [sys.executable, str(Path(__file__).with_name("killed_save.py")), str(tiny.config), str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(program, check=False, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 8
