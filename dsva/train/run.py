@@ -35,7 +35,9 @@ def run(config: Config, console: Console) -> int:
     check_gamma(experiment)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
-        ranks = Ranks(config.train.precision, config.train.heads_only_steps > 0, deepspeed_settings(config))
+        # DDP that may meet unused parameters keeps its buckets. Else it sorts them anew after the first step of every start,
+        # which changes the order in which three ranks or more are summed, and with it the last bits of a continued run.
+        ranks = Ranks(config.train.precision, unused_parameters=True, deepspeed=deepspeed_settings(config))
         stack.callback(ranks.close)
         ranks.on_first(lambda: stack.enter_context(open_record(config)))
         if ranks.rank == 0:
