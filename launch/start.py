@@ -1,7 +1,7 @@
 """From a configuration to a run that is checked, written down and started, here or on a cluster."""
 
 import json
-import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -70,15 +70,22 @@ def write_down(config: Config) -> Path:
 
 
 def where(asked: Where) -> Where:
-    """Return where `auto` leads on this machine: to Slurm if it is there.
+    """Return where `auto` leads on this machine: to Slurm if one answers.
 
     Raises:
-        UserError: Slurm is asked for and is not there.
+        UserError: Slurm is asked for and does not answer.
     """
-    found = shutil.which("sbatch") is not None and shutil.which("srun") is not None
-    if asked == "slurm" and not found:
-        raise UserError("--cluster slurm, but there is no sbatch here: log in to a node of the cluster, or give --cluster local")
-    return asked if asked != "auto" else "slurm" if found else "local"
+    if asked in ("local", "debug"):
+        return asked
+    try:
+        subprocess.run(["scontrol", "ping"], capture_output=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        if asked == "auto":
+            return "local"
+        raise UserError(
+            "--cluster slurm, but no Slurm answers here: log in to a node of the cluster, or give --cluster local"
+        ) from None
+    return "slurm"
 
 
 def start(runs: Sequence[Path], name: str, folder: Path, place: Where, cluster: ClusterConfig, at_once: int) -> list[str]:
