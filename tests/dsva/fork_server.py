@@ -11,12 +11,13 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-LIMIT = 120  # seconds that no command of the tests needs, but a command that hangs reaches
+LIMIT = 100  # seconds that no command of the tests needs, but a command that hangs reaches
 
 
 @dataclass
@@ -36,6 +37,23 @@ class Command:
     def output(self) -> str:
         return self.file.read_text()
 
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended; one that has is a zombie until it is waited for."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+    def until(self, reached: Callable[[], bool]) -> None:
+        """Return when something has become true while it ran."""
+        while not reached():
+            assert self.running, self.output
+            time.sleep(0.002)
+
+    def pause(self, seconds: float) -> None:
+        """Let it run on for so long, or until it ends."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.running:
+            time.sleep(0.001)
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         os.kill(self.pid, number)
 
@@ -47,11 +65,11 @@ class Command:
 class ForkServer:
     """The side of the tests."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: str = __file__) -> None:
         one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        environment = {**os.environ, **one_thread, "COLUMNS": "200"}
+        environment = {**os.environ, **one_thread, "COLUMNS": "200", "PYTHONPATH": str(Path(__file__).parents[2])}
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            [sys.executable, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
         self._folder, self._started = folder, 0
 
@@ -59,6 +77,7 @@ class ForkServer:
         """Start `dsva ARGUMENTS` with these additions to the environment."""
         self._started += 1
         file = self._folder / f"{self._started}.txt"
+        file.touch()
         request = {"start": [str(a) for a in arguments], "env": {k: str(v) for k, v in environment.items()}, "out": str(file)}
         return Command(self, int(self.ask(request)), file)
 
