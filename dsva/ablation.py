@@ -78,7 +78,7 @@ def ablate(path: Path, overrides: Sequence[str], seeds: int, console: Console) -
         Experiment.open(configs[0])
     for variant, configs in rows:
         for config in configs:
-            if _finished(config):
+            if finished(config):
                 console.print(f"{variant.name}, seed {config.run.seed}: finished before")
                 continue
             console.rule(f"{variant.name}, seed {config.run.seed}")
@@ -98,7 +98,8 @@ def _configs(path: Path, overrides: Sequence[str], base: Config, variant: Varian
     return [load(path, (*overrides, *variant.changes, *place)) for place in places]
 
 
-def _finished(config: Config) -> bool:
+def finished(config: Config) -> bool:
+    """Tell whether the run of this very configuration has results already."""
     try:
         results = Results.read(config.run.dir / RESULTS)
     except UserError:

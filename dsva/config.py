@@ -213,7 +213,7 @@ class EvalConfig(Section):
     gamma: float | None = None
     """GZSL: subtracted from the seen classes' scores; none takes the validation run's, or else 0."""
     validation_run: Path | None = None
-    """Finished run with a validation partition whose best gamma is used."""
+    """Finished run with a validation partition whose best gamma is used, or a folder of `dsva choose`: the mean of those chosen."""
     protocol: Literal["honest", "paper", "exemplars"] = "honest"
     """`honest`: nothing is chosen on the test classes, and leaks are refused. `paper`: as published, the best of the steps at which
     the test classes were scored (`validation.every`) and the best gamma are reported too, beside what that gains. `exemplars`:

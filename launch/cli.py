@@ -10,6 +10,7 @@ from rich.table import Table
 
 from launch.attributes import app as attributes_app
 from launch.checkpoints import app as checkpoint_app
+from launch.choosing import choose
 from launch.looking import ablate, explain, map_scene, predict, report
 from launch.packing import print_packed, run_info, run_verify
 from launch.submitting import submit
@@ -34,6 +35,7 @@ app.add_typer(shards_app, name="shards")
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(checkpoint_app, name="checkpoint")
 app.add_typer(attributes_app, name="attributes")
+app.command()(choose)
 app.command()(submit)
 
 SetFolder = Annotated[Path, typer.Argument(help="Folder of the shard set.", show_default=False)]

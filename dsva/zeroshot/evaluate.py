@@ -18,7 +18,7 @@ from dsva.zeroshot.bootstrap import intervals
 from dsva.zeroshot.kept import DECISIONS, Kept
 from dsva.zeroshot.optimism import optimism
 from dsva.zeroshot.pictures import draw_confusion, draw_curve
-from dsva.zeroshot.results import RESULTS, Provenance, Results, choose_gamma, measure, provenance
+from dsva.zeroshot.results import RESULTS, Provenance, Results, choose_gamma, measure, provenance, validation_runs
 from dsva.zeroshot.scores import Decisions, concatenate, curve, decide
 from dsva.zeroshot.tables import confidence, per_class, summary
 from shards.loader import Batch, Loader, common_side
@@ -118,6 +118,7 @@ def report(experiment: Experiment, decisions: dict[str, Decisions], made: Proven
 def _gamma(config: EvalConfig, source: str, made: Provenance) -> tuple[float, str]:
     """Choose gamma; a baseline that the validation run could not have is scored at 0, and says so."""
     from_run = config.validation_run if config.gamma is None else None
-    if source not in HEADS and from_run and source not in Results.read(from_run / RESULTS).heads:
+    runs = validation_runs(from_run) if from_run and source not in HEADS else []
+    if any(source not in Results.read(run / RESULTS).heads for run in runs):
         return 0.0, "zero: the validation run has no such scores"
     return choose_gamma(config, source, made)

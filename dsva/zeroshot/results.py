@@ -5,6 +5,7 @@ import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -14,14 +15,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 import dsva
 from dsva.config import EvalConfig, check
 from dsva.files import write_atomically
-from dsva.zeroshot.inputs import read_json
+from dsva.zeroshot.inputs import read_json, strings
 from dsva.zeroshot.scores import Decisions, chance, curve, harmonic, mean_accuracy
 from shards.errors import UserError
 
 if TYPE_CHECKING:  # reading results needs no model
     from dsva.experiment import Experiment
 
-RESULTS = "results.json"
+RESULTS, CHOICE = "results.json", "choice.json"
 CHECKOUT = Path(dsva.__file__).parents[1]
 SNAPSHOT = "snapshot.json"  # beside a copy of the packages: `version` and `diff` of the checkout that it was copied from
 NO_GAMMA = "zero: no validation run was given"
@@ -207,10 +208,10 @@ def _counts(confusion: NDArray[np.int64], classes: tuple[str, ...]) -> tuple[Cla
 
 
 def choose_gamma(config: EvalConfig, head: str, run: Provenance) -> tuple[float, str]:
-    """Return a head's gamma and where it comes from: given, best of the validation run, or 0.
+    """Return a head's gamma and where it comes from: given, best of the validation run or mean of those chosen, or 0.
 
     Raises:
-        UserError: the validation run is none, is unfinished, has no GZSL figures, or was made on other images,
+        UserError: a validation run is none, is unfinished, has no GZSL figures, or was made on other images,
             classes or scores, so that its gamma would mean nothing here or have met test images.
     """
     if config.gamma is not None:
@@ -218,6 +219,27 @@ def choose_gamma(config: EvalConfig, head: str, run: Provenance) -> tuple[float,
     if config.validation_run is None:
         return 0.0, NO_GAMMA
     path = config.validation_run
+    runs = validation_runs(path)
+    gammas = [_best_gamma(each, head, run) for each in runs]
+    return fmean(gammas), f"validation run {path}" if runs == [path] else f"mean of {len(runs)} validation runs in {path}"
+
+
+def validation_runs(path: Path) -> list[Path]:
+    """Return the run that `path` is, or the runs of the values that `dsva choose` chose there.
+
+    Raises:
+        UserError: choice.json is not as `dsva choose` writes it.
+    """
+    file = path / CHOICE
+    if not file.is_file():
+        return [path]
+    names = strings(read_json(file)[0].get("runs"), file, "runs")
+    if outside := [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]:
+        raise UserError(f"{file} names the run {outside[0]!r}, which is outside of {path}: run `dsva choose` again")
+    return [path / name for name in names]
+
+
+def _best_gamma(path: Path, head: str, run: Provenance) -> float:
     results = Results.read(path / RESULTS)
     if results.protocol != "validation":
         raise UserError(
@@ -232,7 +254,7 @@ def choose_gamma(config: EvalConfig, head: str, run: Provenance) -> tuple[float,
     gzsl = results.heads[head].gzsl if head in results.heads else None
     if gzsl is None:
         raise UserError(f"eval.validation_run={path} has no GZSL figures of the head {head!r}: give another, or eval.gamma")
-    return gzsl.best_gamma, f"validation run {path}"
+    return gzsl.best_gamma
 
 
 def _comparable(run: Provenance) -> dict[str, Any]:
