@@ -116,10 +116,18 @@ UNSEEN = (
 CLASSES = tuple(sorted(SEEN + UNSEEN, key=lambda scene: scene.name))
 
 
+MEANING = "the definitions that the scenes are drawn from"
+
+
 def attribute_table() -> dict[str, Any]:
-    """Return the attribute table of all classes: `classes`, `groups` (name -> attributes) and `matrix` [classes, attributes]."""
+    """Return the attribute table of all classes: `classes`, `groups` (name -> attributes), `matrix` [classes, attributes], `meaning`."""
     groups = {"objects": list(OBJECTS), "materials": list(MATERIALS), "surface_properties": list(PROPERTIES)}
-    return {"classes": [scene.name for scene in CLASSES], "groups": groups, "matrix": [_row(scene) for scene in CLASSES]}
+    return {
+        "classes": [scene.name for scene in CLASSES],
+        "groups": groups,
+        "matrix": [_row(scene) for scene in CLASSES],
+        "meaning": MEANING,
+    }
 
 
 def class_splits() -> dict[str, dict[str, list[str]]]:

@@ -42,8 +42,8 @@ def check_table(table: AttributeTable, split: Split, data: ShardSet, sets: Image
         _refuse_standardised(table)
         if config.protocol == "exemplars":
             raise UserError(f"eval.protocol=exemplars, but {table.path} does not record any exemplars: give honest")
-        told = f": {table.meaning}" if table.meaning else ""
-        return _with(sets, f"{table.path.name} does not record how its rows were made{told}")
+        told = f"is told and cannot be checked: {table.meaning}" if table.meaning else "is not told"
+        return _with(sets, f"how the rows of {table.path.name} were made {told}")
     _refuse_statistics(table, table.origin, split)
     exemplars = _exemplars(table, table.origin, {*split.unseen, *sets.unseen}, config.protocol == "exemplars")
     if table.origin.images and table.origin.data_digest != data.digest:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from safetensors.torch import load_file
+from small_runs import small_config, small_set
 from tiny_clip import tiny_clip
 from transformers import AutoTokenizer, CLIPModel
 from typer.testing import CliRunner
@@ -19,8 +20,10 @@ from dsva.attributes.rows import RIDGES, finished, left_out_error, predicted
 from dsva.attributes.vocabulary import read_vocabularies
 from dsva.config import ValidationConfig
 from dsva.pixels import STATISTICS
+from dsva.train.run import run
 from dsva.zeroshot.attributes import AttributeTable, load
 from dsva.zeroshot.classes import image_sets
+from dsva.zeroshot.results import Results
 from dsva.zeroshot.splits import find_split
 from launch.cli import app
 from shards.errors import UserError
@@ -174,6 +177,41 @@ def test_exemplars_are_some_images_of_each_unseen_class(clip: Path, shards: Path
         assert all(key.startswith(f"{name}/") for key in keys)
         attributes = plain_texts(clip, vocabulary.names, vocabulary.attribute_templates)
         np.testing.assert_allclose(table.rows([name])[0], (plain_images(clip, data, keys) @ attributes.T).mean(0), atol=2e-6)
+
+
+def test_exemplars_are_refused_by_training_unless_every_table_says_so(clip: Path, aid: Path, tmp_path: Path) -> None:
+    small_set(aid, tmp_path)
+    table = tmp_path / "exemplars.json"
+    vocabulary = [
+        "--clip",
+        f"{clip}",
+        "--vocabulary",
+        f"{OVERHEAD}",
+        "--classes",
+        f"{tmp_path / 'splits.json'}",
+        "--split",
+        "small",
+    ]
+    options = ["--shards", f"{tmp_path / 'shards'}", "--mode", "exemplars", "--exemplars", "2", "--out", f"{table}"]
+    CliRunner().invoke(app, ["attributes", "build", *vocabulary, *options], catch_exceptions=False)
+    with pytest.raises(UserError, match="was made from 2 images of it, which is not zero-shot"):
+        run(small_config(tmp_path, [f"classes.attributes={table}"]), Console(quiet=True))
+    assert not (tmp_path / "run").exists()
+    marked = small_config(tmp_path, [f"classes.attributes={table}", "eval.protocol=exemplars"])
+    assert run(marked, Console(quiet=True)) == 0
+    text = (tmp_path / "run" / "results.md").read_text()
+    assert text.startswith("**NOT ZERO-SHOT, exemplars of unseen classes: test on small")
+    results = Results.read(tmp_path / "run" / "results.json")
+    assert (results.protocol, results.images["unseen_test"]) == ("exemplars", 3 * (10 - 2))
+
+
+def test_a_text_table_trains_without_a_word(clip: Path, aid: Path, tmp_path: Path) -> None:
+    small_set(aid, tmp_path)
+    table = build(clip, tmp_path / "splits.json", tmp_path / "text.json", split="small")
+    assert run(small_config(tmp_path, [f"classes.attributes={table.path}"]), Console(quiet=True)) == 0
+    results = Results.read(tmp_path / "run" / "results.json")
+    assert (results.protocol, results.warnings) == ("honest", ())
+    assert results.provenance.attributes_meaning == "cosine of the class prompts and the attribute prompts (standardised rows)"
 
 
 @given(seed=st.integers(0, 1000), ridge=st.sampled_from(RIDGES))

@@ -108,7 +108,7 @@ def test_a_table_standardised_over_all_classes_is_refused_even_if_it_does_not_sa
 
 
 def test_a_table_that_does_not_say_how_it_was_made_is_named_in_the_results(tmp_path: Path) -> None:
-    assert check(table(tmp_path, None)).warnings == ("t.json does not record how its rows were made: told",)
+    assert check(table(tmp_path, None)).warnings == ("how the rows of t.json were made is told and cannot be checked: told",)
 
 
 def test_exemplars_are_told_of_and_do_not_test(tmp_path: Path) -> None:
