@@ -120,7 +120,7 @@ MEANING = "the definitions that the scenes are drawn from"
 
 
 def attribute_table() -> dict[str, Any]:
-    """Return the attribute table of all classes: `classes`, `groups` (name -> attributes), `matrix` [classes, attributes], `meaning`."""
+    """Return the table of all classes: `classes`, `groups` (name -> attributes), `matrix` [classes, attributes], `meaning`."""
     groups = {"objects": list(OBJECTS), "materials": list(MATERIALS), "surface_properties": list(PROPERTIES)}
     return {
         "classes": [scene.name for scene in CLASSES],
