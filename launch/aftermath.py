@@ -16,13 +16,25 @@ from launch.insist import insist
 from launch.place import Place
 
 
-def aftermath(folder: JobFolder, start: str, code: int, limit: int) -> bool:
-    """Return whether the job shall start again; where not, a reason stands in the job folder."""
+MISTAKE, FAULT = 2, 1
+
+
+def aftermath(folder: JobFolder, start: str, code: int, limit: int, cancelled: bool) -> bool:
+    """Return whether the job shall start again; where not, a reason stands in the job folder.
+
+    Args:
+        folder: of the run.
+        start: of the job that has ended.
+        code: exit code of srun.
+        limit: how often a run may crash without getting further.
+        cancelled: somebody wanted the job to end. SIGTERM alone says little: Slurm may end a step without the job,
+            when it repeats a cancellation that was meant for an earlier start for example.
+    """
     beat = folder.read("heartbeat.json") or {}
     if code == 0 or folder.done() or (beat.get("state"), beat.get("start")) == ("requeued", start):
         return False
     failed = folder.failed() or {}
-    if failed.get("code", 1) != 1:  # a mistake in what was given, or a wish to stop
+    if failed.get("code") == MISTAKE or cancelled:
         return False
     reason = "; ".join(filter(None, (failed.get("reason"), described(code))))
     before, step = folder.read("crashes.json") or {"step": -1, "count": 0}, folder.step()
@@ -30,7 +42,7 @@ def aftermath(folder: JobFolder, start: str, code: int, limit: int) -> bool:
     folder.write("crashes.json", step=step, count=count, reason=reason)
     if count <= limit:
         return True
-    folder.fail(f"crashed {count} times at the checkpoint of step {step}, the last time: {reason}", 1)
+    folder.fail(f"crashed {count} times at the checkpoint of step {step}, the last time: {reason}", FAULT)
     return False
 
 
@@ -46,9 +58,15 @@ def main(runs: str, limit: str, code: str) -> None:
     """Requeue the job of this batch script if it shall start again."""
     place = Place.of(os.environ)
     run = json.loads(Path(runs).read_text())[int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))]
-    if aftermath(JobFolder(Path(run)), place.start, int(code), int(limit)):
+    if aftermath(JobFolder(Path(run)), place.start, int(code), int(limit), _cancelled()):
         print(f"{run}: {described(int(code))}: starting again", flush=True)
         insist(lambda: subprocess.run(["scontrol", "requeue", place.job], check=True, timeout=60))
+
+
+def _cancelled() -> bool:
+    command = ["scontrol", "-o", "show", "job", os.environ["SLURM_JOB_ID"]]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+    return "JobState=CANCELLED" in shown
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ code/, slurm/           for Slurm: the code as it was submitted; scripts and out
 """
 
 import json
+import os
+import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,7 +46,10 @@ class JobFolder:
     def write(self, name: str, **values: Any) -> None:
         """Write one of the folder's small JSON files, with the time, in one step."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path / name, json.dumps({**values, "time": now()}) + "\n")
+        # Several ranks may note their failures at once, so each writes beside under a name of its own.
+        beside = self.path / f".{name}.{socket.gethostname()}-{os.getpid()}"
+        write_atomically(beside, json.dumps({**values, "time": now()}) + "\n")
+        beside.replace(self.path / name)
 
     def done(self) -> dict[str, Any] | None:
         """Return the note that the run is complete."""

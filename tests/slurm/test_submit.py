@@ -6,6 +6,7 @@ from pathlib import Path
 
 from slurm_cluster import ROOT, TINY, Cluster, same, step, until
 
+from dsva.zeroshot.results import Results
 from launch.folder import JobFolder
 
 CONFIG = ROOT / "configs" / "aid_25_5.yaml"
@@ -41,6 +42,18 @@ def test_two_nodes_with_four_ranks_survive_a_signal_a_requeue_and_a_killed_rank(
 
     cluster.dsva("submit", CONFIG, f"run.dir={undisturbed}", *settings, "--cluster=local", "--tasks-per-node=4")
     assert same(disturbed, undisturbed)
+
+
+def test_two_nodes_with_zero2_continue_after_a_signal(cluster: Cluster, scenes: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    settings = [f"data.shards={scenes}", *TINY, "train.steps=200", "train.engine=zero2"]
+    asked = ["--cluster=slurm", "--nodes=2", "--tasks-per-node=1", "--cpus-per-task=1", "--time=30"]
+    job = cluster.dsva("submit", CONFIG, f"run.dir={run}", *settings, *asked).split()[1].rstrip(";")
+    until(lambda: step(run) > 4, "first steps")
+    cluster.run("scancel", "--signal=USR2", job)
+    until(JobFolder(run).done, "the end", 180)
+    assert len((run / "starts.jsonl").read_text().splitlines()) == 2
+    assert Results.read(run / "results.json").provenance.checkpoint_step == 200
 
 
 def pid_of_rank(rank: int, job: str) -> int:
