@@ -15,7 +15,6 @@ from launch.folder import JobFolder
 from launch.insist import insist
 from launch.place import Place
 
-
 MISTAKE, FAULT = 2, 1
 
 
