@@ -134,16 +134,18 @@ def backbone_sha256(model: nn.Module) -> str:
 
 def marker(files: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the text of COMPLETE for files with their size and sha256."""
-    return json.dumps({"files": files, "digest": _digest(files)}, indent=1) + "\n"
+    digest = hashlib.sha256(json.dumps(files, indent=1).encode()).hexdigest()
+    return json.dumps({"files": files, "digest": digest}, indent=1) + "\n"
 
 
 def fault(path: Path) -> str | None:
     """Return what is wrong with a checkpoint's files, or None where every byte is as it was written."""
     try:
-        read = json.loads((path / COMPLETE).read_text())
-        if _digest(read["files"]) != read["digest"]:
+        text = (path / COMPLETE).read_text()
+        files = json.loads(text)["files"]
+        if marker(files) != text:
             return f"{COMPLETE} was changed"
-        for name, facts in read["files"].items():
+        for name, facts in files.items():
             file = path / Path(name).name
             if not file.is_file() or file.stat().st_size != facts["size"] or file_sha256(file) != facts["sha256"]:
                 return f"{name} is missing or damaged"
@@ -152,7 +154,3 @@ def fault(path: Path) -> str | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{COMPLETE} is damaged"
     return None
-
-
-def _digest(files: Any) -> str:
-    return hashlib.sha256(json.dumps(files, indent=1).encode()).hexdigest()

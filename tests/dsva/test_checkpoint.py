@@ -1,7 +1,6 @@
 """Checkpoints: written whole or not at all, checked, kept, fallen back from; disks that are full; ranks that die."""
 
 import hashlib
-import json
 import os
 import resource
 import shutil
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from dsva.config import RunConfig
 from dsva.ranks import Ranks
-from dsva.train.checkpoint import BEST, MODEL, fault, newest, stored
+from dsva.train.checkpoint import BEST, MODEL, fault, marker, newest, stored
 from dsva.train.saving import Saver, write_safetensors
 
 FACTS = {"data": "digest", "world_size": 1, "engine": "ddp", "left_out": None}
@@ -148,10 +147,9 @@ def test_damage_is_told_and_passed_over(tmp_path: Path, name: str, how: str) -> 
 def test_names_in_complete_stay_in_the_folder(tmp_path: Path) -> None:
     saver(tmp_path).save(1, state(1), FACTS)
     (tmp_path / "secret").write_text("x")
-    marker = tmp_path / "step-00000001" / "COMPLETE"
     files = {"../secret": {"size": 1, "sha256": hashlib.sha256(b"x").hexdigest()}}
-    marker.write_text(json.dumps({"files": files, "digest": hashlib.sha256(json.dumps(files, indent=1).encode()).hexdigest()}))
-    assert fault(marker.parent) == "../secret is missing or damaged"
+    (tmp_path / "step-00000001" / "COMPLETE").write_text(marker(files))
+    assert fault(tmp_path / "step-00000001") == "../secret is missing or damaged"
 
 
 # Whole runs in real processes.
@@ -188,7 +186,7 @@ def whole(server: GroupServer, arguments: list[str], tmp_path_factory: pytest.Te
     return texts
 
 
-# A checkpoint of rank 0 makes 11 changes in the folder, the last steps of each are renaming and removing; of rank 1 one.
+# Moments inside saves: rank 0 makes the folder, writes, describes, renames and removes; rank 1 writes one file a save.
 @pytest.mark.parametrize(
     ("engine", "rank", "change"), [("zero2", 0, 13), ("zero2", 1, 1), ("ddp", 0, 3), ("ddp", 0, 9), ("ddp", 0, 20), ("ddp", 1, 2)]
 )

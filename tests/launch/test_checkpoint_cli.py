@@ -1,0 +1,110 @@
+"""`dsva checkpoint` on a finished run."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from small_runs import small_run
+from typer.testing import CliRunner, Result
+
+from dsva.model.dsva import DSVA
+from dsva.model.exported import Exported
+from dsva.trained import Trained
+from launch.cli import app
+from shards.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def run(aid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A validation run with mean weights and two checkpoints, of which one is the best."""
+    given = ["train.ema=0.5", "validation.partition=0", "validation.every=1", "run.checkpoint_every=2", "model.regions=true"]
+    return small_run(aid, tmp_path_factory.mktemp("run"), given)
+
+
+def checkpoint(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["checkpoint", *map(str, arguments)])
+
+
+def test_ls(run: Path) -> None:
+    result = checkpoint("ls", run)
+    assert result.exit_code == 0
+    assert result.output.count("step-0000000") == 2
+    assert result.output.count("(best)") == 1
+    assert result.output.count("ddp x 1") == 3
+
+
+def test_verify(run: Path, tmp_path: Path) -> None:
+    assert checkpoint("verify", run).output.count("every byte is as it was written") == 3
+    shutil.copytree(run, tmp_path / "run")
+    file = tmp_path / "run" / "checkpoints" / "step-00000003" / "state.json"
+    file.write_text(file.read_text().replace("3", "4"))
+    result = checkpoint("verify", tmp_path / "run")
+    assert "step-00000003: state.json is missing or damaged" in result.output
+    assert isinstance(result.exception, UserError)
+    assert "1 of 3 checkpoints are damaged" in str(result.exception)
+    assert checkpoint("ls", tmp_path / "run").exit_code == 0
+
+
+def test_no_checkpoints(tmp_path: Path) -> None:
+    for command in ("ls", "verify"):
+        assert isinstance(checkpoint(command, tmp_path).exception, UserError)
+
+
+def test_exported_model_is_the_run(run: Path, tmp_path: Path) -> None:
+    assert checkpoint("export", run, tmp_path / "model").exit_code == 0
+    trained, model, exported = Trained.open(run), DSVA.from_pretrained(tmp_path / "model"), Exported.read(tmp_path / "model")
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {"model.safetensors", "config.json"}
+    images = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    trained.model.eval()
+    with torch.no_grad():
+        ours, theirs = trained.model(images, regions=True), model(images, regions=True)
+    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+    rows, device = trained.experiment.class_rows(torch.device("cpu")), torch.device("cpu")
+    assert torch.equal(rows.scores(ours.proto), exported.class_rows(device).scores(theirs.proto))
+    assert exported.classes == trained.experiment.sets.classes
+    assert exported.source.checkpoint_sha256 == trained.checkpoint.sha256()
+
+
+def test_best_is_exported(run: Path, tmp_path: Path) -> None:
+    checkpoint("export", run, tmp_path / "model", "--best")
+    best = next((run / "checkpoints").glob("best-*"))
+    assert Exported.read(tmp_path / "model").source.step == int(best.name.removeprefix("best-"))
+
+
+def test_export_needs_a_new_folder(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine").touch()
+    assert "is not an empty folder" in str(checkpoint("export", run, tmp_path / "model").exception)
+
+
+def change_weights(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def change_sizes(folder: Path) -> None:
+    value = json.loads((folder / "config.json").read_text())
+    value["clip"]["intermediate_size"] *= 2
+    (folder / "config.json").write_text(json.dumps(value))
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (change_weights, "model.safetensors is missing or not what config.json describes"),
+        (change_sizes, "model.safetensors does not fit config.json"),
+        (lambda folder: (folder / "config.json").write_text("{}"), "is no exported model's"),
+        (lambda folder: (folder / "config.json").unlink(), "config.json cannot be read"),
+    ],
+)
+def test_damaged_export_is_refused(run: Path, tmp_path: Path, damage: object, named: str) -> None:
+    checkpoint("export", run, tmp_path / "model")
+    assert callable(damage)
+    damage(tmp_path / "model")
+    with pytest.raises(UserError) as raised:
+        DSVA.from_pretrained(tmp_path / "model")
+    assert named in str(raised.value)
