@@ -1,7 +1,8 @@
 """One HTML page of a run: its table, its pictures, what the model looked at, and where the figures come from."""
 
 import json
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from dsva.report.curves import (
     seen_unseen_charts,
     training_charts,
 )
+from dsva.report.explain import Explanation
 from dsva.report.explained import explained
+from dsva.report.overlays import Pixels
 from dsva.report.page import Charts, Decision, Facts, Gallery, Section, TableSection, write_page
 from dsva.report.panels import panel
 from dsva.report.published import published
@@ -40,13 +43,15 @@ GALLERY_NOTE = (
 )
 QUALITY_IMAGES = 24  # of each class
 
+_Explained = tuple[Explanation, Pixels]
+
 
 def write_report(folder: Path, images_per_class: int = 4) -> Path:
     """Write the page of a run that has been scored; return its path.
 
     Args:
         folder: of the run.
-        images_per_class: of each unseen class in the gallery at most, half of them right answers and half of them wrong.
+        images_per_class: of each unseen class in the gallery, half right answers and half wrong ones as far as there are any.
 
     Raises:
         UserError: no run, no checkpoint, no results, or results of another checkpoint.
@@ -79,20 +84,30 @@ def _looked_at(trained: Trained, images_per_class: int) -> tuple[tuple[Decision,
     sets, table = experiment.sets, experiment.table
     viewer = Viewer.of(trained, "proto", candidates(table, sets, ("unseen",)), (0.0, "unseen classes only"), device())
     ids = _some(np.concatenate([sets.unseen_test, sets.seen_test]), sets.labels)
-    predicted, decisions, drawn = [], [], Counter[tuple[str, bool]]()
+    predicted, met = [], defaultdict[tuple[str, bool], list[_Explained]](list)
     for seen in viewer.look([experiment.shards.key(int(sample)) for sample in ids], []):
         predicted.append(viewer.judge.attributes(seen.outputs).cpu().numpy())
         for explanation, picture in explained(viewer, seen):
-            kind = (explanation.true, explanation.predicted == explanation.true)
-            if explanation.true in sets.unseen and drawn[kind] < images_per_class // 2:
-                drawn[kind] += 1
-                text = f"{explanation.image}, by {', '.join(explanation.names[place] for place in explanation.deciding(3))}"
-                decisions.append(Decision(panel(picture, explanation), explanation.true, explanation.predicted, text))
+            kind = met[explanation.true, explanation.predicted == explanation.true]
+            if explanation.true in sets.unseen and len(kind) < images_per_class:
+                kind.append((explanation, picture))
+    decisions = [_drawn(*one) for name in sets.unseen for one in _mixed(met[name, True], met[name, False], images_per_class)]
     places = sets.labels[ids]
     rows, read = table.rows(sets.classes)[places], np.concatenate(predicted)
     new = places >= sets.n_seen
     of_seen = correlations(read[~new], rows[~new]) if (~new).any() else [None] * len(table.names)
     return tuple(decisions), attribute_charts(table.names, correlations(read[new], rows[new]), of_seen)
+
+
+def _mixed(right: Sequence[_Explained], wrong: Sequence[_Explained], most: int) -> Sequence[_Explained]:
+    """Return half right and half wrong answers, or more of the one kind where the other has fewer."""
+    of_right = max(most // 2, most - len(wrong))
+    return [*right[:of_right], *wrong][:most]
+
+
+def _drawn(explanation: Explanation, picture: Pixels) -> Decision:
+    text = f"{explanation.image}, by {', '.join(explanation.names[place] for place in explanation.deciding(3))}"
+    return Decision(panel(picture, explanation), explanation.true, explanation.predicted, text)
 
 
 def _some(ids: Ids, labels: NDArray[np.int64]) -> Ids:

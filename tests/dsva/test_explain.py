@@ -100,14 +100,15 @@ def test_deciding_attributes_speak_most_for_the_class_against_the_rival() -> Non
 
 
 def decoded(png: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(png))).astype(int)
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
 
 def test_panel_marks_verdict_and_region_and_is_the_same_each_time() -> None:
     image = np.full((48, 48, 3), 128, np.uint8)
     right, wrong = panel(image, explanation()), panel(image, explanation(true="b"))
     assert panel(image, explanation()) == right
-    boxed = np.abs(decoded(panel(image, explanation(box=(5, 5, 40, 40)))) - decoded(right)).any(-1)
+    # The frame's own colours move those of the palette a little everywhere.
+    boxed = np.abs(decoded(panel(image, explanation(box=(5, 5, 40, 40)))) - decoded(right)).max(-1) > 64
     first_tile = boxed.shape[1] // 7
     assert boxed[:, :first_tile].any()
     assert not boxed[:, first_tile:].any()
