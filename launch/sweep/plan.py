@@ -200,9 +200,9 @@ def _configuration(sweep: SweepConfig, values: Values, overrides: Sequence[str])
 def _identity(config: Config, digest: str) -> str:
     """Hash what is computed: the configuration without what may differ between starts, and the contents of its files."""
     values = config.model_dump(mode="json")
-    for section, key in SAME:
+    files = {key: values["classes"][key] for key in ("attributes", "splits")}
+    for section, key in {*SAME, *(("classes", key) for key in files)}:
         values[section].pop(key)
-    files = {key: values["classes"].pop(key) for key in ("attributes", "splits")}
     contents = {key: file_sha256(Path(path)) for key, path in files.items() if path}
     text = json.dumps([values, contents, digest], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

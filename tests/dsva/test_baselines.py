@@ -107,7 +107,8 @@ def test_results_hold_baselines_and_follow_from_the_decisions_kept(run_dir: Path
     assert list(results.heads) == ["proto", "main", "ridge", "eszsl"]
     kept = Kept.read(run_dir / DECISIONS, results.provenance.checkpoint_sha256)
     for source, head in results.heads.items():
-        assert measure(kept.decisions[source], (*SEEN, *UNSEEN), 0.0, "zero: no validation run was given") == head
+        again = measure(kept.decisions[source], (*SEEN, *UNSEEN), 0.0, "zero: no validation run was given")
+        assert again == head.model_copy(update={"over_images": None, "over_classes": None})
     assert [row[0] for row in summary(results).rows] == ["proto", "main", "ridge", "eszsl", "chance"]
     assert "the run's own trained backbone" in summary(results).note
 
