@@ -51,10 +51,12 @@ class Ranks:
             # Ranks that wait in shared memory for one that was killed would wait for ever; gloo notices.
             package.ops.__compatible_ops__["deepspeed_shm_comm"] = False
             # Accelerate's precision would store the weights in bf16; the engine has them autocast, as DDP does.
-            plugin = DeepSpeedPlugin(hf_ds_config=deepspeed(world_size))
+            settings = deepspeed(world_size)
+            plugin = DeepSpeedPlugin(hf_ds_config=settings)
             # Without the backend's name Accelerate takes DeepSpeed's CPU processes for lone ones.
             group = InitProcessGroupKwargs(backend=torch.distributed.get_backend())
-            self.accelerator = Accelerator(deepspeed_plugin=plugin, kwargs_handlers=[group])
+            steps = settings["gradient_accumulation_steps"]
+            self.accelerator = Accelerator(gradient_accumulation_steps=steps, deepspeed_plugin=plugin, kwargs_handlers=[group])
         else:
             unused = DistributedDataParallelKwargs(find_unused_parameters=unused_parameters)
             # Without a GPU, Accelerate looks at the environment of torchrun only if it is told to use the CPU.
