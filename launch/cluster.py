@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +16,6 @@ from submitit.helpers import clean_env
 from submitit.slurm.slurm import _make_sbatch_string
 
 from dsva.config import Section
-from launch.job import Job
 from launch.settings import read
 from shards.errors import UserError
 
@@ -146,8 +145,8 @@ def script(cluster: ClusterConfig, name: str, folder: Path, runs: int, at_once: 
     return text
 
 
-def submit(cluster: ClusterConfig, name: str, folder: Path, runs: Sequence[Path], at_once: int) -> list[str]:
-    """Queue the runs, as one job array where there are several; return the number of each one's job.
+def submit(cluster: ClusterConfig, name: str, folder: Path, jobs: Sequence[Callable[[], object]], at_once: int) -> list[str]:
+    """Queue jobs, as one array where there are several; return the number of each.
 
     Raises:
         UserError: sbatch refuses.
@@ -157,8 +156,8 @@ def submit(cluster: ClusterConfig, name: str, folder: Path, runs: Sequence[Path]
         executor.update_parameters(**parameters(cluster, name, folder, at_once))
         try:
             with executor.batch():
-                jobs = [executor.submit(Job(run)) for run in runs]
-            return [str(job.job_id) for job in jobs]
+                queued = [executor.submit(job) for job in jobs]
+            return [str(job.job_id) for job in queued]
         except FailedJobError as error:
             said = [line for line in str(error).splitlines() if "error" in line] or str(error).splitlines()[-1:]
             raise UserError(f"sbatch refuses: {' '.join(said).strip()}") from None

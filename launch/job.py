@@ -99,12 +99,17 @@ def _await_lock(run: Path, seconds: float = 60) -> None:
 
 def _stopped(folder: JobFolder, claim: Claim, number: int) -> None:
     """On rank 0, after all have saved: have Slurm start the job again if that is what the signal meant, else note the stop."""
+    start_again(claim, number)
+    folder.fail(f"stopped by {signal.Signals(number).name} and saved at step {folder.step()}", STOPPED + number)
+
+
+def start_again(claim: Claim, number: int) -> None:
+    """Have Slurm start the job again if signal `number` meant that, and leave by SystemExit; else return."""
     requeue = signal.getsignal(signal.SIGUSR2)
     if callable(requeue) and (number == signal.SIGUSR2 or preempted()):
         claim.release("requeued")
         insist(lambda: requeue(signal.SIGUSR2, None))  # leaves by SystemExit where Slurm agrees
         claim.release("ended")
-    folder.fail(f"stopped by {signal.Signals(number).name} and saved at step {folder.step()}", STOPPED + number)
 
 
 def preempted() -> bool:

@@ -4,7 +4,7 @@ import json
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from rich.console import Console
 
@@ -19,6 +19,15 @@ from launch.local import run_here
 from shards.errors import UserError
 
 Where = Literal["auto", "local", "slurm", "debug"]
+
+
+class Work(Protocol):
+    """A job for the cluster, which keeps its notes in the `launch.folder.JobFolder` of the directory `run`."""
+
+    @property
+    def run(self) -> Path: ...  # noqa: D102
+
+    def __call__(self) -> object: ...  # noqa: D102
 
 
 def resolved(config: Config) -> Config:
@@ -106,16 +115,21 @@ def start(runs: Sequence[Path], name: str, folder: Path, place: Where, cluster: 
         SystemExit: a run that was carried out here ended with another exit code than 0.
     """
     if place == "slurm":
-        submission = _new_folder(folder)
-        snapshot.take(submission / "code")
-        (submission / "runs.json").write_text(json.dumps([str(run) for run in runs], indent=1) + "\n")
-        return slurm.submit(cluster, name, submission, runs, at_once)
+        return queue([Job(run) for run in runs], name, folder, cluster, at_once)
     if place == "local" and cluster.nodes > 1:
         raise UserError(f"--nodes {cluster.nodes} on one machine: leave it out, or give --cluster slurm")
     codes = [Job(run)() if place == "debug" else run_here(run, cluster.processes) for run in runs]
     if any(codes):
         raise SystemExit(next(code for code in codes if code))
     return []
+
+
+def queue(jobs: Sequence[Work], name: str, folder: Path, cluster: ClusterConfig, at_once: int) -> list[str]:
+    """Queue jobs with a copy of the code, in the next numbered folder in `folder`; return the number of each."""
+    submission = _new_folder(folder)
+    snapshot.take(submission / "code")
+    (submission / "runs.json").write_text(json.dumps([str(job.run) for job in jobs], indent=1) + "\n")
+    return slurm.submit(cluster, name, submission, jobs, at_once)
 
 
 def show_script(runs: int, name: str, folder: Path, cluster: ClusterConfig, at_once: int, console: Console) -> None:

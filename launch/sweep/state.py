@@ -1,7 +1,5 @@
 """What has become of each cell: our own notes first, then Slurm's queue, then its accounts."""
 
-import getpass
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +8,7 @@ from typing import Any, Literal
 
 from launch.claim import STOPPED
 from launch.folder import JobFolder, now
+from launch.queue import ask, queued
 from launch.sweep.plan import Cell, Manifest
 from shards.errors import UserError
 
@@ -66,7 +65,7 @@ def states(sweep: Path, manifest: Manifest) -> list[State]:
     """Look at every cell, and ask Slurm twice at most."""
     folders = {cell.name: folder_of(sweep, cell) for cell in manifest.cells}
     jobs = {name: (folder.read("submitted.json") or {}).get("job", "") for name, folder in folders.items()}
-    queue = _queue() if any(jobs.values()) else {}
+    queue = queued() if any(jobs.values()) else {}
     open_cells = [name for name, folder in folders.items() if jobs[name] not in queue and not folder.done() and not folder.failed()]
     accounts = _accounts({jobs[name] for name in open_cells if jobs[name]})
     return [_state(cell, folders[cell.name], jobs[cell.name], queue, accounts) for cell in manifest.cells]
@@ -118,31 +117,13 @@ def _age(time: str) -> float:
     return (datetime.fromisoformat(now()) - datetime.fromisoformat(time)).total_seconds()
 
 
-def _queue() -> dict[str, tuple[str, str]]:
-    """Return state and reason of this user's jobs, array tasks one by one.
-
-    Raises:
-        UserError: Slurm does not answer; to take that for an empty queue would call running cells failed.
-    """
-    lines = _ask("squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%i|%T|%r")
-    return {job: (state, reason) for job, state, reason in (line.split("|", 2) for line in lines)}
-
-
 def _accounts(jobs: Iterable[str]) -> dict[str, str]:
     """Return how jobs ended that are no longer in the queue; nothing on clusters that keep no accounts."""
     wanted = sorted({job.split("_")[0] for job in jobs})
     if not wanted:
         return {}
     try:
-        lines = _ask("sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={','.join(wanted)}", "--format=JobID,State")
+        lines = ask("sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={','.join(wanted)}", "--format=JobID,State")
     except UserError:
         return {}
     return dict(line.split("|", 1) for line in lines)
-
-
-def _ask(*command: str) -> list[str]:
-    """Return the lines that a command of Slurm prints."""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
-    except (OSError, subprocess.SubprocessError) as error:
-        raise UserError(f"{command[0]} does not answer ({error}): try again on a node of the cluster") from None
