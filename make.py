@@ -16,7 +16,8 @@ CHECKS = (
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
     ["mypy"],
-    ["pytest"],
+    # A file of tests stays in one process, and so do all that start a Slurm.
+    ["pytest", "--numprocesses=logical", "--maxprocesses=4", "--dist=loadgroup", "--no-loadscope-reorder"],
 )
 
 

@@ -35,10 +35,12 @@ def training_pixels(images: Tensor, config: DataConfig, seed: int, step: int, po
     Returns:
         Normalised floats, [b, 3, image_size, image_size].
     """
-    scaled = _scaled(images, config)
-    windows = torch.from_numpy(_windows(config, seed, step, positions)).to(scaled)
+    scaled, draws = _scaled(images, config), uniform(seed, AUGMENT, step, positions[:, None], np.arange(5))
+    if config.min_scale == 1:
+        return _normalised(_copied(scaled, config, draws), config)
+    windows = torch.from_numpy(_windows(config, draws)).to(scaled.device, torch.float32)
     grid = F.affine_grid(windows, [len(scaled), 3, config.image_size, config.image_size], align_corners=False)
-    return _normalised(F.grid_sample(scaled, grid, padding_mode="border", align_corners=False), config)
+    return _normalised(F.grid_sample(scaled.float(), grid, padding_mode="border", align_corners=False), config)
 
 
 def test_pixels(images: Tensor, config: DataConfig) -> Tensor:
@@ -56,38 +58,57 @@ def shown_pixels(pixels: Tensor, config: DataConfig) -> NDArray[np.uint8]:
 
 
 def _scaled(images: Tensor, config: DataConfig) -> Tensor:
-    pixels = images.permute(0, 3, 1, 2).float()
+    pixels = images.permute(0, 3, 1, 2)
     if pixels.shape[-1] == config.resize:
         return pixels
     # antialias smooths when shrinking, as Pillow's bilinear resize in the published pipeline does
-    return F.interpolate(pixels, size=(config.resize, config.resize), mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(pixels.float(), size=(config.resize, config.resize), mode="bilinear", antialias=True, align_corners=False)
 
 
 def _normalised(pixels: Tensor, config: DataConfig) -> Tensor:
     mean, std = _statistics(pixels, config)
-    return (pixels - mean) / std
+    return (pixels - mean).div_(std)
 
 
 def _statistics(pixels: Tensor, config: DataConfig) -> list[Tensor]:
     return [torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) * 255 for values in STATISTICS[config.normalize]]
 
 
-def _windows(config: DataConfig, seed: int, step: int, positions: Ids) -> NDArray[np.float64]:
-    """Return the affine maps from output to input coordinates in [-1, 1], [b, 2, 3]."""
-    draws = uniform(seed, AUGMENT, step, positions[:, None], np.arange(5))
+def _copied(scaled: Tensor, config: DataConfig, draws: NDArray[np.float64]) -> Tensor:
+    """Crop at one scale: copies of whole pixels, exact and much cheaper than sampling them.
+
+    Args:
+        scaled: [b, 3, resize, resize].
+        config: sizes and which of the changes are made.
+        draws: uniform numbers, [b, 5]: for scale, left, top, mirror, turn.
+    """
+    size = config.image_size
+    corners = np.floor(draws[:, 1:3] * (config.resize - size + 1)).astype(int).tolist()
+    mirrors, turns = _changes(config, draws)
+    # In the terms of `_windows`: mirrored first, then turned, seen from the output.
+    windows = [
+        torch.rot90(pixels[:, top : top + size, left : left + size], int(turn), (1, 2))
+        for pixels, (left, top), turn in zip(scaled, corners, turns, strict=True)
+    ]
+    return torch.stack([window.flip(2) if mirror else window for window, mirror in zip(windows, mirrors, strict=True)])
+
+
+def _changes(config: DataConfig, draws: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return which images are mirrored, and by how many right angles each is turned, [b] each."""
+    return (draws[:, 3] < 0.5) & config.flip, np.floor(draws[:, 4] * 4) * config.rotate
+
+
+def _windows(config: DataConfig, draws: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the affine maps from output to input coordinates in [-1, 1], [b, 2, 3]; `draws` as for `_copied`."""
     side = config.image_size * (config.min_scale + (1 - config.min_scale) * draws[:, 0])
-    room = config.resize - side
-    corners = draws[:, 1:3] * room[:, None]
-    if config.min_scale == 1:
-        # Whole pixels, so that cropping at one scale copies pixels instead of blending them.
-        corners = np.minimum(np.floor(draws[:, 1:3] * (room[:, None] + 1)), room[:, None])
-    mirror = np.where((draws[:, 3] < 0.5) & config.flip, -1.0, 1.0)
-    angle = np.floor(draws[:, 4] * 4) * (math.pi / 2) * config.rotate
+    corners = draws[:, 1:3] * (config.resize - side)[:, None]
+    mirrors, turns = _changes(config, draws)
+    sign, angle = np.where(mirrors, -1.0, 1.0), turns * (math.pi / 2)
     cos, sin = np.round(np.cos(angle)), np.round(np.sin(angle))
     scale = side / config.resize
     shift = (2 * corners + side[:, None]) / config.resize - 1
     rows = [
-        np.stack([scale * cos * mirror, -scale * sin, shift[:, 0]], 1),
-        np.stack([scale * sin * mirror, scale * cos, shift[:, 1]], 1),
+        np.stack([scale * cos * sign, -scale * sin, shift[:, 0]], 1),
+        np.stack([scale * sin * sign, scale * cos, shift[:, 1]], 1),
     ]
     return np.stack(rows, 1)

@@ -79,7 +79,9 @@ def build(
     tower = TextTower.load(clip, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     table = build_table(tower, clip, words, chosen, mode.value, rows.value, exemplars)
     table.write(out)
-    Console().print(f"{out}: {len(table.classes)} classes x {len(table.names)} attributes; {table.meaning}", highlight=False)
+    Console().print(
+        f"{out}: {len(table.classes)} classes x {len(table.names)} attributes; {table.meaning}", highlight=False, soft_wrap=True
+    )
 
 
 @app.command()
@@ -94,7 +96,7 @@ def show(
     print_table(read, Console())
     if png:
         draw_table(read, png)
-        Console().print(f"drawn: {png}", highlight=False)
+        Console().print(f"drawn: {png}", highlight=False, soft_wrap=True)
 
 
 @app.command(name="import")
@@ -105,7 +107,7 @@ def import_table(table: TableFile, out: Annotated[Path, typer.Argument(help="JSO
     _check_out(out)
     read = load(table)
     replace(read, meaning=read.meaning or f"imported from {table.name}").write(out)
-    Console().print(f"{out}: {len(read.classes)} classes x {len(read.names)} attributes", highlight=False)
+    Console().print(f"{out}: {len(read.classes)} classes x {len(read.names)} attributes", highlight=False, soft_wrap=True)
 
 
 def _check_out(out: Path) -> None:

@@ -96,7 +96,7 @@ def info(folder: SetFolder) -> None:
 def index(folder: SetFolder, workers: Workers = 2) -> None:
     """Build the index of a shard set, or of any WebDataset, from its tars alone."""
     made = rebuild(folder, workers=workers, console=Console())
-    Console().print(f"{folder}: index of {len(made):,} images in {len(made.shards)} shards")
+    Console().print(f"{folder}: index of {len(made):,} images in {len(made.shards)} shards", soft_wrap=True)
 
 
 @app.command()

@@ -19,14 +19,18 @@ SHOWN = 10
 def print_packed(packed: PackReport, console: Console) -> None:
     """Say what was packed, what was left out, and which images occur twice."""
     for refused in packed.skipped[:SHOWN]:
-        console.print(f"skipped {refused.path}: {refused.reason}", style="yellow", highlight=False, markup=False)
+        console.print(f"skipped {refused.path}: {refused.reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     if len(packed.skipped) > SHOWN:
         console.print(f"... {len(packed.skipped)} images skipped in all: made.json lists them", style="yellow")
     if packed.ignored:
         console.print("no images: " + ", ".join(f"{count} {kind}" for kind, count in sorted(packed.ignored.items())), markup=False)
     _print_duplicates(packed.duplicates, console)
     made = packed.shards
-    console.print(f"{made.root}: {len(made):,} images of {len(made.classes)} classes in {len(made.shards)} shards", highlight=False)
+    console.print(
+        f"{made.root}: {len(made):,} images of {len(made.classes)} classes in {len(made.shards)} shards",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def run_verify(folder: Path, workers: int, console: Console) -> None:
@@ -37,12 +41,12 @@ def run_verify(folder: Path, workers: int, console: Console) -> None:
     """
     findings = verify(folder, workers, console)
     for finding in findings:
-        console.print(f"[red]damaged[/] {finding}", highlight=False)
+        console.print(f"[red]damaged[/] {finding}", highlight=False, soft_wrap=True)
     if findings:
         raise UserError(
             f"{folder}: {len(findings)} kinds of damage: pack the set again, or restore the shards and run `dsva shards index`"
         )
-    console.print(f"{folder}: every byte is as it was packed")
+    console.print(f"{folder}: every byte is as it was packed", soft_wrap=True)
 
 
 def run_info(folder: Path, console: Console) -> None:
@@ -70,6 +74,6 @@ def _print_duplicates(found: Duplicates, console: Console) -> None:
             f"{found.exact} images have the bytes of another, {found.across_classes} of them in another class", style="yellow"
         )
     for first, second in found.pairs[:SHOWN]:
-        console.print(f"  {first} = {second}", style="yellow", highlight=False, markup=False)
+        console.print(f"  {first} = {second}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     if found.near:
         console.print(f"{found.near} images look the same as another (equal difference hash, other bytes)", style="yellow")

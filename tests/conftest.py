@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Tests side by side share the processors: more threads than one each, here or in their children, would only wait.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 AID = SHARED / "data" / "aid"
 GOLDEN = SHARED / "reference" / "golden"
 REAL_DATA = {"aid": AID, "golden": GOLDEN}
 REAL = "real data"
+SLURM = Path(__file__).resolve().parent / "slurm"
 ran_on: set[object] = set()
 
 
@@ -37,6 +42,14 @@ def _note_real_data(request: pytest.FixtureRequest, record_property: Callable[[s
             record_property(REAL, name)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests for several processes: by file, since fixtures are made by file; Slurm's, the longest, begin."""
+    items.sort(key=lambda item: SLURM not in item.path.parents)
+    for item in items:
+        name = SLURM.name if SLURM in item.path.parents else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(name))
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Remember which real data the tests that passed were run on."""
     if report.when == "call" and report.passed:
@@ -45,6 +58,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail an automatic run that had the real data beside it and did not test on it."""
+    if hasattr(session.config, "workerinput"):  # one process of several: the one that started them looks
+        return
     unused = [name for name, folder in REAL_DATA.items() if folder.is_dir() and name not in ran_on]
     if os.environ.get("CI") and unused and exitstatus == 0:
         print(f"\nno test ran on {', '.join(unused)}, which lies beside the checkout")

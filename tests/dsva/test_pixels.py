@@ -75,6 +75,15 @@ def test_pixels_depend_on_seed_step_and_position_and_not_on_how_the_batch_is_cut
         assert not torch.isclose(training_pixels(images, config, seed, step, positions), whole).flatten(1).all(1).any()
 
 
+@pytest.mark.parametrize("side", [36, 50])
+def test_a_crop_at_one_scale_is_what_sampling_at_nearly_that_scale_gives(side: int) -> None:
+    copied = DataConfig(image_size=32, resize=32, rotate=True)
+    sampled = copied.model_copy(update={"min_scale": 1 - 1e-9})
+    images, places = pictures(40, side), np.arange(40)
+    made = [training_pixels(images, config, 1, 2, places) for config in (copied, sampled)]
+    torch.testing.assert_close(made[0], made[1], rtol=0, atol=1e-3)
+
+
 def test_random_scales_show_windows_between_the_smallest_and_the_whole() -> None:
     # A picture whose red tells the row and whose green tells the column shows where each window was.
     side, size = 64, 32
