@@ -1,5 +1,6 @@
 """The ablation table: an experiment with and without its parts, trained and scored one after the other."""
 
+import itertools
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from dsva.config import Config, load
 from dsva.experiment import Experiment
 from dsva.files import write_atomically
 from dsva.train.run import run
+from dsva.zeroshot.classes import MIN_SEEN
 from dsva.zeroshot.results import RESULTS, Head, Results
 from dsva.zeroshot.tables import Table, percent
 from shards.errors import UserError
@@ -57,6 +59,31 @@ def variants(config: Config) -> Iterator[Variant]:
         yield Variant("dot products with raw rows", ("scores.kind=dot",))
 
 
+@dataclass(frozen=True)
+class Row:
+    """The runs of a variant.
+
+    Attributes:
+        variant: of the experiment.
+        validation: run that finds the variant's own gamma, on validation classes; None where gamma is not looked for.
+        runs: one a seed.
+    """
+
+    variant: Variant
+    validation: Config | None
+    runs: tuple[Config, ...]
+
+    def in_order(self) -> Iterator[tuple[str, Config]]:
+        """Yield what is to be trained, with its name."""
+        if self.validation:
+            yield f"{self.variant.name}, validation", self.validation
+        yield from ((f"{self.variant.name}, seed {config.run.seed}", config) for config in self.runs)
+
+    def results(self) -> list[Results]:
+        """Read the results of all seeds."""
+        return [Results.read(config.run.dir / RESULTS) for config in self.runs]
+
+
 def ablate(path: Path, overrides: Sequence[str], seeds: int, console: Console) -> int:
     """Train and score every variant below `run.dir`, continuing what lies there, and write ablation.md.
 
@@ -72,30 +99,50 @@ def ablate(path: Path, overrides: Sequence[str], seeds: int, console: Console) -
     Raises:
         UserError: a variant is no valid configuration; before any training.
     """
-    base = load(path, overrides)
-    rows = [(variant, _configs(path, overrides, base, variant, seeds)) for variant in variants(base)]
-    for _, configs in rows:
-        Experiment.open(configs[0])
-    for variant, configs in rows:
-        for config in configs:
-            if finished(config):
-                console.print(f"{variant.name}, seed {config.run.seed}: finished before")
-                continue
-            console.rule(f"{variant.name}, seed {config.run.seed}")
-            if code := run(config, console):
-                return code
-    made = table([(variant, [Results.read(config.run.dir / RESULTS) for config in configs]) for variant, configs in rows])
-    write_atomically(base.run.dir / TABLE, made.markdown())
+    rows = planned(path, overrides, seeds)
+    for name, config in itertools.chain.from_iterable(row.in_order() for row in rows):
+        if finished(config):
+            console.print(f"{name}: finished before")
+            continue
+        console.rule(name)
+        if code := run(config, console):
+            return code
+    made, target = table([(row.variant, row.results()) for row in rows]), load(path, overrides).run.dir / TABLE
+    write_atomically(target, made.markdown())
     console.print(made.rich())
-    console.print(f"written: {base.run.dir / TABLE}")
+    console.print(f"written: {target}")
     return 0
 
 
-def _configs(path: Path, overrides: Sequence[str], base: Config, variant: Variant, seeds: int) -> list[Config]:
+def planned(path: Path, overrides: Sequence[str], seeds: int) -> list[Row]:
+    """Return the runs of all variants, checked; see `ablate`.
+
+    Where gamma is needed and not given, each variant has a run on validation classes that finds it: a gamma says
+    something about the scores it was found with and no others.
+    """
+    base = load(path, overrides)
+    if base.eval.validation_run:
+        raise UserError("each variant finds its own gamma on validation classes: leave eval.validation_run out, or give eval.gamma")
+    seen = len(Experiment.open(base).split.seen)
+    honest = base.eval.protocol == "honest" and base.validation.partition is None
+    validated = honest and base.eval.gamma is None and base.classes.seen_test_share > 0
+    if validated and seen < MIN_SEEN:
+        raise UserError(f"{seen} seen classes are too few to find gamma on a third of them: give eval.gamma, such as eval.gamma=0")
+    rows = [_row(path, overrides, base, variant, seeds, validated) for variant in variants(base)]
+    for row in rows:
+        for config in (row.runs[0], *([row.validation] if row.validation else ())):
+            Experiment.open(config)
+    return rows
+
+
+def _row(path: Path, overrides: Sequence[str], base: Config, variant: Variant, seeds: int, validated: bool) -> Row:
     folder = base.run.dir / variant.name.replace(" ", "_")
-    first = base.run.seed
-    places = [(f"run.seed={seed}", f"run.dir={folder / f'seed_{seed}'}") for seed in range(first, first + seeds)]
-    return [load(path, (*overrides, *variant.changes, *place)) for place in places]
+    given = (*overrides, *variant.changes)
+    validation = folder / "validation"
+    gamma = (f"eval.validation_run={validation}",) if validated else ()
+    numbers = range(base.run.seed, base.run.seed + seeds)
+    runs = tuple(load(path, (*given, *gamma, f"run.seed={seed}", f"run.dir={folder / f'seed_{seed}'}")) for seed in numbers)
+    return Row(variant, load(path, (*given, "validation.partition=0", f"run.dir={validation}")) if validated else None, runs)
 
 
 def finished(config: Config) -> bool:
@@ -130,9 +177,18 @@ def table(rows: Sequence[tuple[Variant, Sequence[Results]]]) -> Table:
     note = (
         f"Percent, per-class mean top-1, {first.protocol} protocol, {len(first.seen)} seen and {len(first.unseen)} unseen classes, "
         f"seeds {', '.join(seeds)}{'; mean and standard deviation' if len(seeds) > 1 else ''}."
+        f"{_gamma(first)}"
     )
     title = f"Ablations on {first.provenance.split}, step {first.provenance.checkpoint_step}"
     return Table(title, ("variant", "ZSL", "S", "U", "H", "AUSUC", "change of ZSL"), cells, note)
+
+
+def _gamma(results: Results) -> str:
+    gzsl = results.heads[HEADS[0]].gzsl
+    if gzsl is None:
+        return ""
+    own = results.provenance.config["eval"]["validation_run"]
+    return f" Gamma: {'each variant has it from its own run on validation classes' if own else gzsl.gamma_source}."
 
 
 def _figures(heads: Sequence[Head]) -> list[str]:

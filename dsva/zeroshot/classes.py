@@ -20,6 +20,7 @@ from shards.index import ShardSet
 from shards.order import HOLD_OUT, Hashes, Ids, hashes
 
 TEST, VALIDATION, THIRDS = range(3)  # streams under HOLD_OUT
+MIN_SEEN = 6  # classes, for a validation partition: a third of them must be two at least
 TRAIN_NAMES, TEST_NAMES = ("train", "training"), ("testseen", "test", "testing", "val", "validation")
 
 
@@ -157,8 +158,10 @@ def key_hashes(data: ShardSet, ids: Ids, *words: int) -> Hashes:
 
 
 def _third(seen: tuple[str, ...], partition: int) -> tuple[str, ...]:
-    if len(seen) < 6:
-        raise UserError(f"validation.partition={partition} needs at least 6 seen classes, the split has {len(seen)}: leave it out")
+    if len(seen) < MIN_SEEN:
+        raise UserError(
+            f"validation.partition={partition} needs at least {MIN_SEEN} seen classes, the split has {len(seen)}: leave it out"
+        )
     names = sorted(seen, key=lambda name: int(hashes(HOLD_OUT, THIRDS, xxhash.xxh3_64_intdigest(name.encode()))))
     return tuple(sorted(names[partition::3]))
 

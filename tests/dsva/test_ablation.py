@@ -5,10 +5,11 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from noise import Noise
 from rich.console import Console
 from small_runs import small_config, small_set
 
-from dsva.ablation import TABLE, ablate, table, variants
+from dsva.ablation import TABLE, ablate, planned, table, variants
 from dsva.config import Config, dump
 from dsva.zeroshot.results import RESULTS, Results
 from shards.errors import UserError
@@ -46,13 +47,16 @@ def test_one_command_trains_all_and_the_same_again_trains_nothing(aid: Path, tmp
     full = json.loads((tmp_path / "ablation" / "as_configured" / "seed_3" / "results.json").read_text())
     figures = full["heads"]["proto"]
     cells = [figures["zsl"], *(figures["gzsl"][name] for name in ("seen", "unseen", "harmonic", "ausuc"))]
+    validated = json.loads((tmp_path / "ablation" / "as_configured" / "validation" / "results.json").read_text())
+    assert figures["gzsl"]["gamma"] == validated["heads"]["proto"]["gzsl"]["best_gamma"]
+    assert "Gamma: each variant has it from its own run on validation classes." in made
     assert f"| as configured, proto head | {' | '.join(f'{100 * cell:.1f}' for cell in cells)} |  |" in made
     before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("metrics.jsonl")}
-    assert len(before) == len(NAMES)
+    assert len(before) == 2 * len(NAMES)  # each variant has a validation run
     said.truncate(0)
     assert ablate(path, given, 1, Console(file=said, width=200)) == 0
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("metrics.jsonl")} == before
-    assert said.getvalue().count("finished before") == len(NAMES)
+    assert said.getvalue().count("finished before") == 2 * len(NAMES)
     assert (tmp_path / "ablation" / TABLE).read_text() == made
 
 
@@ -71,10 +75,16 @@ def test_seeds_become_mean_and_deviation(run_dir: Path) -> None:
     assert "seeds 0, 1; mean and standard deviation." in found.note
 
 
-def test_a_mistake_is_told_before_anything_is_trained(aid: Path, tmp_path: Path) -> None:
-    small_set(aid, tmp_path)
-    path = tmp_path / "config.yaml"
-    path.write_text(dump(small_config(tmp_path)))
-    with pytest.raises(UserError, match="all terms have weight 0"):
-        ablate(path, ["loss.ce_main=0", "loss.mse_main=0", "loss.compactness=0"], 1, Console(file=StringIO()))
+def test_mistakes_are_told_before_anything_is_trained(tiny: Noise, tmp_path: Path) -> None:
+    given = f"run.dir={tmp_path / 'run'}"
+    few = tmp_path / "few.json"
+    few.write_text(json.dumps({"split": {"seen": [f"class_{i}" for i in range(5)], "unseen": ["class_6"]}}))
+    for overrides, sentence in (
+        (["loss.ce_main=0", "loss.mse_main=0", "loss.compactness=0"], "all terms have weight 0"),
+        (["eval.validation_run=RUNS/v"], "leave eval.validation_run out"),
+        ([f"classes.splits={few}"], "5 seen classes are too few to find gamma on a third of them: give eval.gamma"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            ablate(tiny.config, [given, *overrides], 1, Console(file=StringIO()))
     assert not (tmp_path / "run").exists()
+    assert all(row.validation is None for row in planned(tiny.config, [given, f"classes.splits={few}", "eval.gamma=0"], 1))
