@@ -26,6 +26,8 @@ PEAKS = {
     r"H100 NVL": 835e12,
     r"H[12]00": 989e12,
 }
+# float32 without tensor cores, FLOP/s, from the same sheets: what torch uses unless it is told otherwise.
+FLOAT_PEAKS = {r"RTX 4090$": 82.6e12, r"A100": 19.5e12, r"H100 PCIe": 51e12, r"H100 NVL": 60e12, r"H[12]00": 67e12}
 FLOAT, HALF = 4, 2  # bytes
 # A token's activations in a layer of this width, bytes, kept for the backward pass: with bf16 the float32 residual stream and
 # bf16 matrices, without it all in float32; no attention matrix. A checkpointed layer keeps its input.
@@ -161,9 +163,10 @@ def memory_bytes(config: Config, shape: Shape, world_size: int) -> Memory:
     return Memory(state, images * _activations(config, shape))
 
 
-def peak_flops(device: str) -> float | None:
-    """Return a device's peak, dense bf16 FLOP/s, by the name that torch gives it; None for a device that is not in the table."""
-    return next((peak for pattern, peak in PEAKS.items() if re.search(pattern, device)), None)
+def peak_flops(device: str, precision: str = "bf16") -> float | None:
+    """Return a device's peak, dense FLOP/s, by the name that torch gives it; None for a device that is not in the table."""
+    peaks = PEAKS if precision == "bf16" else FLOAT_PEAKS
+    return next((peak for pattern, peak in peaks.items() if re.search(pattern, device)), None)
 
 
 def _activations(config: Config, shape: Shape) -> float:

@@ -31,6 +31,10 @@ class ClusterConfig(Section):
     """Machines."""
     gpus_per_node: int = Field(0, ge=0)
     """GPUs of each node, with one process each; 0 for nodes without GPUs."""
+    gpu: str = ""
+    """What torch calls its GPUs, such as `NVIDIA GeForce RTX 4090`: for the estimate of hours."""
+    gpu_memory_gb: int = Field(0, ge=0)
+    """Memory of a GPU: runs that need more are refused before they are queued; 0 where it is not known."""
     tasks_per_node: int = Field(1, ge=1)
     """Processes of each node, where there are no GPUs."""
     cpus_per_task: int = Field(2, ge=1)

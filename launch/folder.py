@@ -19,6 +19,8 @@ from typing import Any
 from dsva.files import write_atomically
 from dsva.train.record import JOB
 
+TAIL = 16384  # bytes: some 30 lines, among which the newest validation is
+
 
 @dataclass(frozen=True)
 class JobFolder:
@@ -74,12 +76,12 @@ class JobFolder:
         return max((int(name) for name in names if name.isdigit()), default=0)
 
     def metrics(self) -> dict[str, Any]:
-        """Return the last whole line of metrics.jsonl; empty where there is none."""
+        """Return the newest value of each metric in the last lines of metrics.jsonl; empty where there are none."""
         try:
             with (self.run / "metrics.jsonl").open("rb") as file:
-                file.seek(max(0, file.seek(0, 2) - 4096))
+                file.seek(max(0, file.seek(0, 2) - TAIL))
                 lines = [line for line in file.read().split(b"\n") if line.endswith(b"}") and line.startswith(b"{")]
-            return dict(json.loads(lines[-1])) if lines else {}
+            return {name: value for line in lines for name, value in json.loads(line).items()}
         except (OSError, ValueError):
             return {}
 

@@ -58,7 +58,7 @@ class Job:
                 folder.fail(f"rank {place.rank} on {_node()}: {type(error).__name__}: {_first_line(error)}", 1)
                 raise
             if claim and code == 0:
-                folder.write("done.json", generation=claim.generation, start=place.start)
+                folder.write("done.json", generation=claim.generation, start=place.start, scores=_scores(folder.run))
             elif claim:
                 _stopped(folder, claim, code - STOPPED)
         sys.exit(code) if code else None
@@ -83,6 +83,14 @@ def _train(folder: JobFolder, place: Place) -> int:
     code = run(config, Console(highlight=False, soft_wrap=True))
     del store
     return code
+
+
+def _scores(run: Path) -> dict[str, list[float | None]]:
+    """Return ZSL accuracy and GZSL's harmonic mean of each head, so that a look at many runs need not read all results."""
+    from dsva.zeroshot.results import RESULTS, Results  # noqa: PLC0415
+
+    heads = Results.read(run / RESULTS).heads
+    return {name: [head.zsl, head.gzsl.harmonic if head.gzsl else None] for name, head in heads.items()}
 
 
 def _await_lock(run: Path, seconds: float = 60) -> None:

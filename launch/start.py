@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -30,6 +31,14 @@ class Work(Protocol):
     def __call__(self) -> object: ...  # noqa: D102
 
 
+@dataclass(frozen=True)
+class Checked:
+    """What was learned about a run's inputs when they were checked: the shard set's digest, and the number of attributes."""
+
+    digest: str
+    attributes: int
+
+
 def resolved(config: Config) -> Config:
     """Return the configuration with absolute paths, which mean the same on every node and from every folder."""
     data, classes, run, evaluation, model = config.data, config.classes, config.run, config.eval, config.model
@@ -50,8 +59,8 @@ def resolved(config: Config) -> Config:
     return config.model_copy(update=changed)
 
 
-def check(config: Config, processes: int) -> str:
-    """Check what can be checked before a run is queued, and return the digest of its shard set.
+def check(config: Config, processes: int) -> Checked:
+    """Check a run's inputs before it is queued.
 
     Raises:
         UserError: classes, attributes, images or the batch's arithmetic are wrong.
@@ -67,7 +76,7 @@ def check(config: Config, processes: int) -> str:
             f"data.batch_size={config.data.batch_size} cannot be shared by {processes} processes x {config.train.accumulation} "
             "accumulation steps: raise it, or lower those"
         )
-    return experiment.shards.digest
+    return Checked(experiment.shards.digest, len(experiment.table.names))
 
 
 def write_down(config: Config) -> Path:

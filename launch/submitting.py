@@ -50,6 +50,7 @@ def submit(
     from dsva.config import load
     from launch import start
     from launch.cluster import cluster_config
+    from launch.estimate import Estimate, print_estimates
     from launch.folder import JobFolder
 
     changes: dict[str, Any] = {
@@ -58,7 +59,8 @@ def submit(
     }  # fmt: skip
     cluster, console = cluster_config(defaults, changes), Console(soft_wrap=True, highlight=False)
     settled = start.resolved(load(config, overrides or []))
-    start.check(settled, cluster.processes)
+    checked = start.check(settled, cluster.processes)
+    print_estimates([Estimate.of(settled, checked.attributes, cluster)], cluster, console)
     folder = JobFolder(settled.run.dir)
     name, submissions = settled.run.dir.name, folder.path / "slurm"
     if dry_run:

@@ -1,24 +1,23 @@
 """Starting, extending, repeating and cancelling a sweep. One of these at a time for a sweep."""
 
 import fcntl
+import statistics
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-
 from launch import start
 from launch.cluster import ClusterConfig
 from launch.folder import JobFolder
 from launch.start import Where
-from launch.sweep.plan import MANIFEST, Cell, Manifest, SweepConfig, expand
+from launch.sweep.plan import MANIFEST, Cell, Manifest, Planned, SweepConfig, expand
 from launch.sweep.state import State, folder_of, states
 from shards.errors import UserError
 
 
-def begin(file_sweep: SweepConfig, overrides: Sequence[str], folder: Path) -> Manifest:
-    """Check every cell, then write the manifest and each cell's configuration.
+def begin(file_sweep: SweepConfig, overrides: Sequence[str], folder: Path) -> list[Planned]:
+    """Check every cell, then write the manifest and each cell's configuration; return the cells.
 
     Raises:
         UserError: a cell is wrong, or the folder holds a sweep already.
@@ -30,8 +29,8 @@ def begin(file_sweep: SweepConfig, overrides: Sequence[str], folder: Path) -> Ma
     return _freeze(file_sweep, overrides, folder, ())
 
 
-def extend(file_sweep: SweepConfig, folder: Path) -> Manifest:
-    """Add the cells that the sweep file has and the manifest has not; what is there stays as it is."""
+def extend(file_sweep: SweepConfig, folder: Path) -> list[Planned]:
+    """Add the cells that the sweep file has and the manifest has not, and return them; what is there stays as it is."""
     before = Manifest.read(folder)
     return _freeze(file_sweep, before.overrides, folder, before.cells)
 
@@ -82,20 +81,21 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def describe(manifest: Manifest, new: int, console: Console) -> None:
-    """Say how much work was found."""
-    images = sum(cell.steps * cell.batch_size for cell in manifest.cells)
-    console.print(f"{len(manifest.cells)} cells, {new} of them new; {images:,} training images in all")
+def measured(folder: Path, manifest: Manifest) -> float | None:
+    """Return the images/s of the cells that are complete, their median; None where there are none."""
+    found = [job.metrics().get("images_per_second") for cell in manifest.cells if (job := folder_of(folder, cell)).done()]
+    known = [speed for speed in found if speed]
+    return statistics.median(known) if known else None
 
 
-def _freeze(sweep: SweepConfig, overrides: Sequence[str], folder: Path, before: Sequence[Cell]) -> Manifest:
+def _freeze(sweep: SweepConfig, overrides: Sequence[str], folder: Path, before: Sequence[Cell]) -> list[Planned]:
     known = {cell.identity for cell in before}
-    new = [(cell, config) for cell, config in expand(sweep, overrides, folder) if cell.identity not in known]
-    for _, config in new:
-        start.write_down(config)
-    manifest = Manifest(sweep=sweep, overrides=tuple(overrides), cells=(*before, *(cell for cell, _ in new)))
-    manifest.write(folder)
-    return manifest
+    new = [planned for planned in expand(sweep, overrides, folder) if planned.cell.identity not in known]
+    for planned in new:
+        start.write_down(planned.config)
+    cells = (*before, *(planned.cell for planned in new))
+    Manifest(sweep=sweep, overrides=tuple(overrides), cells=cells).write(folder)
+    return new
 
 
 def _log(submissions: Path, job: str) -> Path:

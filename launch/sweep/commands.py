@@ -1,22 +1,25 @@
 """`dsva sweep ...`."""
 
+import sys
 import time
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
+from launch.cluster import ClusterConfig
+from launch.estimate import print_estimates
 from launch.start import Where, show_script, where
-from launch.sweep.carry_out import alone, begin, describe, queue, repeatable, tail
+from launch.sweep.carry_out import alone, begin, measured, queue, repeatable, tail
 from launch.sweep.carry_out import cancel as cancel_cells
 from launch.sweep.carry_out import extend as add_cells
-from launch.sweep.plan import Manifest, expand, read_sweep
+from launch.sweep.plan import Manifest, Planned, expand, read_sweep
 from launch.sweep.state import folder_of, states
 from launch.sweep.table import as_csv, as_latex, sweep_table
+from launch.sweep.view import SHOWN, view
 from shards.errors import UserError
 
 app = typer.Typer(help="Many runs as one: every split, protocol and seed, one table.", no_args_is_help=True)
@@ -25,7 +28,6 @@ Folder = Annotated[Path, typer.Argument(help="Folder of the sweep.", show_defaul
 File = Annotated[Path, typer.Argument(help="Sweep file, such as configs/sweeps/aid.yaml.", show_default=False)]
 Place = Annotated[Where, typer.Option("--cluster", help="Where: Slurm if it is there, else local; debug is this very process.")]
 Partition = Annotated[str | None, typer.Option(help="As Slurm means it; none takes the sweep file's.")]
-SHOWN = 40
 
 
 @app.command()
@@ -41,11 +43,11 @@ def start(
     sweep, console = read_sweep(file), Console(soft_wrap=True, highlight=False)
     if dry_run:
         cells = expand(sweep, overrides or [], folder)
+        _describe(cells, sweep.cluster, None, console)
         show_script(len(cells), folder.name, folder.absolute() / "slurm", sweep.cluster, sweep.at_once, console)
         return
     with alone(folder):
-        manifest = begin(sweep, overrides or [], folder)
-        describe(manifest, len(manifest.cells), console)
+        _describe(begin(sweep, overrides or [], folder), sweep.cluster, None, console)
         _queue_open(folder, place, partition, console)
 
 
@@ -54,10 +56,10 @@ def extend(file: File, folder: Folder, place: Place = "auto", partition: Partiti
     """Add the cells that the sweep file has gained, more seeds or splits say; no cell that is there runs again."""
     console = Console(soft_wrap=True, highlight=False)
     with alone(folder):
-        before = len(Manifest.read(folder).cells)
-        manifest = add_cells(read_sweep(file), folder)
-        describe(manifest, len(manifest.cells) - before, console)
-        _queue_open(folder, place, partition, console, new_only=before)
+        before = Manifest.read(folder)
+        sweep = read_sweep(file)
+        _describe(add_cells(sweep, folder), sweep.cluster, measured(folder, before), console)
+        _queue_open(folder, place, partition, console, new_only=len(before.cells))
 
 
 @app.command()
@@ -84,12 +86,12 @@ def status(
     """Show what has become of each cell."""
     manifest = Manifest.read(folder)
     if not watch:
-        Console().print(_table(folder, manifest, everything))
+        Console(highlight=False).print(view(folder, states(folder, manifest), everything))
         return
-    with Live(_table(folder, manifest, everything), auto_refresh=False) as live:
+    with Live(view(folder, states(folder, manifest), everything), auto_refresh=False) as live:
         while True:
             time.sleep(5)
-            live.update(_table(folder, manifest, everything), refresh=True)
+            live.update(view(folder, states(folder, manifest), everything), refresh=True)
 
 
 @app.command()
@@ -111,12 +113,20 @@ def table(
     folder: Folder,
     style: Annotated[Literal["terminal", "markdown", "csv", "latex"], typer.Option("--as", help="How to print it.")] = "terminal",
 ) -> None:
-    """Print mean and standard deviation over seeds beside the published figures; missing cells are named."""
+    """Print mean and standard deviation over seeds and splits beside the published figures; missing cells are named."""
     made = sweep_table(folder, Manifest.read(folder))
     if style == "terminal":
         Console().print(made.rich())
-    else:
-        print(made.markdown() if style == "markdown" else as_csv(made) if style == "csv" else as_latex(made), end="")
+        return
+    print(made.markdown() if style == "markdown" else as_csv(made) if style == "csv" else as_latex(made), end="")
+    if style == "csv":  # which has no place for it
+        print(made.note, file=sys.stderr)
+
+
+def _describe(new: Sequence[Planned], cluster: ClusterConfig, images_per_second: float | None, console: Console) -> None:
+    """Say how much work the new cells are."""
+    console.print(f"{len(new)} new cells")
+    print_estimates([planned.estimate for planned in new], cluster, console, images_per_second)
 
 
 def _queue_open(folder: Path, place: Where, partition: str | None, console: Console, new_only: int = 0) -> None:
@@ -130,17 +140,3 @@ def _queue_open(folder: Path, place: Where, partition: str | None, console: Cons
         return
     queue(folder, cells, where(place), cluster, manifest.sweep.at_once)
     console.print(f"{len(cells)} cells started; `dsva sweep status {folder}` shows them")
-
-
-def _table(folder: Path, manifest: Manifest, everything: bool) -> Table:
-    found = states(folder, manifest)
-    counts = Counter(state.name for state in found)
-    title = f"{folder}: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-    made = Table("cell", "state", "step", "left", "images/s", "loss", "restarts", "node", "why", title=title, title_justify="left")
-    chosen = found if everything else [state for state in found if state.name != "COMPLETE"][:SHOWN]
-    for state in chosen:
-        left = "" if state.seconds_left is None else f"{state.seconds_left / 60:.0f} min"
-        speed, loss = (f"{value:.4g}" if value else "" for value in (state.speed, state.loss))
-        step, restarts = f"{state.step}/{state.cell.steps}", str(state.restarts or "")
-        made.add_row(state.cell.name, state.name, step, left, speed, loss, restarts, state.node, state.reason)
-    return made

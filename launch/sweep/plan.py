@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +15,9 @@ from dsva.config import Config, Section, load
 from dsva.files import write_atomically
 from dsva.train.record import FREE
 from launch.cluster import ClusterConfig
+from launch.estimate import Estimate
 from launch.settings import read
-from launch.start import check, resolved
+from launch.start import Checked, check, resolved
 from shards.errors import UserError
 from shards.files import file_sha256
 
@@ -91,6 +93,15 @@ class Cell(BaseModel):
         return self.split, self.protocol, ", ".join(f"{key}={value}" for key, value in self.varied.items())
 
 
+@dataclass(frozen=True)
+class Planned:
+    """A cell that was checked, with its resolved configuration and what it will take."""
+
+    cell: Cell
+    config: Config
+    estimate: Estimate
+
+
 class Manifest(BaseModel):
     """The frozen list of cells of a sweep."""
 
@@ -142,7 +153,7 @@ def read_sweep(file: Path) -> SweepConfig:
     return sweep.model_copy(update=changes)
 
 
-def expand(sweep: SweepConfig, overrides: Sequence[str], folder: Path) -> list[tuple[Cell, Config]]:
+def expand(sweep: SweepConfig, overrides: Sequence[str], folder: Path) -> list[Planned]:
     """Return every cell with its resolved, checked configuration; nothing is written.
 
     Args:
@@ -153,22 +164,22 @@ def expand(sweep: SweepConfig, overrides: Sequence[str], folder: Path) -> list[t
     Raises:
         UserError: the first thing that is wrong with any cell.
     """
-    digests: dict[str, str] = {}
-    found = []
+    checks: dict[str, Checked] = {}
+    found: list[Planned] = []
     for values in _combinations(sweep):
         split, protocol, seed, varied = values
         config = _configuration(sweep, values, overrides)
         inputs = json.dumps([config.model_dump(mode="json", exclude={"run", "model", "loss", "optimizer"})], sort_keys=True)
-        if inputs not in digests:  # seeds and the like change nothing that is checked
-            digests[inputs] = check(config, sweep.cluster.processes)
-        identity = _identity(config, digests[inputs])
+        if inputs not in checks:  # seeds and the like change nothing that is checked
+            checks[inputs] = check(config, sweep.cluster.processes)
+        identity = _identity(config, checks[inputs].digest)
         name = "-".join(re.sub(r"[^\w.+]+", "_", str(part)) for part in (split, protocol, *varied.values(), f"seed{seed}"))
         name = f"{name}-{identity[:8]}"
         config = config.model_copy(update={"run": config.run.model_copy(update={"dir": folder.absolute() / "cells" / name})})
         sizes = {"steps": config.train.steps, "batch_size": config.data.batch_size}
         cell = Cell(name=name, split=split, protocol=protocol, seed=seed, varied=varied, identity=identity, **sizes)
-        found.append((cell, config))
-    if len({cell.identity for cell, _ in found}) < len(found):
+        found.append(Planned(cell, config, Estimate.of(config, checks[inputs].attributes, sweep.cluster)))
+    if len({planned.cell.identity for planned in found}) < len(found):
         raise UserError(
             "two cells of the sweep compute the same: their values, or the overrides, make no difference; leave one out"
         )

@@ -1,10 +1,12 @@
 """What has become of each cell: our own notes first, then Slurm's queue, then its accounts."""
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from launch.claim import STOPPED
 from launch.folder import JobFolder, now
@@ -22,6 +24,9 @@ ENDINGS = {
     "BOOT_FAIL": "its node did not start",
     "DEADLINE": "missed its deadline",
 }
+READERS = 16  # a network file system takes its time for each of many small files
+ROOM = 1 << 20  # bytes, below which a file system is called full
+SCORE = "validation/score"
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class State:
         reason: why it failed or waits, in words.
         step: optimizer steps in its newest line of metrics.
         speed: images/s there.
-        loss: there.
+        score: the newest, in percent: GZSL's H or ZSL of a complete run, else the mean on the validation classes, if any.
         restarts: how often it was taken up again.
         node: where it runs or ran last.
         log: file with rank 0's output.
@@ -45,7 +50,7 @@ class State:
     reason: str
     step: int
     speed: float
-    loss: float
+    score: str
     restarts: int
     node: str
     log: str
@@ -61,56 +66,88 @@ def folder_of(sweep: Path, cell: Cell) -> JobFolder:
     return JobFolder(sweep.absolute() / "cells" / cell.name)
 
 
+@dataclass(frozen=True)
+class _Notes:
+    """What a cell's folder says, each file read once."""
+
+    folder: JobFolder
+    done: Mapping[str, Any] | None
+    failed: Mapping[str, Any] | None
+    beat: Mapping[str, Any] | None
+    submitted: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: JobFolder) -> Self:
+        beat = folder.read("heartbeat.json")
+        metrics = folder.metrics() if beat else {}
+        return cls(folder, folder.done(), folder.failed(), beat, folder.read("submitted.json") or {}, metrics)
+
+    @property
+    def job(self) -> str:
+        return str(self.submitted.get("job", ""))
+
+
 def states(sweep: Path, manifest: Manifest) -> list[State]:
     """Look at every cell, and ask Slurm twice at most."""
-    folders = {cell.name: folder_of(sweep, cell) for cell in manifest.cells}
-    jobs = {name: (folder.read("submitted.json") or {}).get("job", "") for name, folder in folders.items()}
-    queue = queued() if any(jobs.values()) else {}
-    open_cells = [name for name, folder in folders.items() if jobs[name] not in queue and not folder.done() and not folder.failed()]
-    accounts = _accounts({jobs[name] for name in open_cells if jobs[name]})
-    return [_state(cell, folders[cell.name], jobs[cell.name], queue, accounts) for cell in manifest.cells]
+    with ThreadPoolExecutor(READERS) as readers:
+        notes = list(readers.map(_Notes.read, [folder_of(sweep, cell) for cell in manifest.cells]))
+    queue = queued() if any(note.job for note in notes) else {}
+    accounts = _accounts({note.job for note in notes if note.job and note.job not in queue and not (note.done or note.failed)})
+    return [_state(cell, note, manifest, queue, accounts) for cell, note in zip(manifest.cells, notes, strict=True)]
 
 
-def _state(cell: Cell, folder: JobFolder, job: str, queue: Mapping[str, Sequence[str]], accounts: Mapping[str, str]) -> State:
-    name, reason = _judge(folder, job, queue, accounts)
-    submitted, beat = folder.read("submitted.json") or {}, folder.read("heartbeat.json") or {}
-    values = {} if name == "NEW" else folder.metrics()
+def _state(cell: Cell, notes: _Notes, manifest: Manifest, queue: Mapping[str, Sequence[str]], accounts: Mapping[str, str]) -> State:
+    name, reason = _judge(notes, queue, accounts)
+    beat, values = notes.beat or {}, notes.metrics
     return State(
         cell,
         name,
         reason,
         int(values.get("step", 0)),
         float(values.get("images_per_second", 0)),
-        float(values.get("loss/total", 0)),
+        _score(notes, manifest.sweep.head),
         max(0, int(beat.get("generation", 1)) - 1),
         str(beat.get("host", "")),
-        str(submitted.get("log", "")),
+        str(notes.submitted.get("log", "")),
     )
 
 
-def _judge(folder: JobFolder, job: str, queue: Mapping[str, Sequence[str]], accounts: Mapping[str, str]) -> tuple[Name, str]:
-    if folder.done():
+def _score(notes: _Notes, head: str) -> str:
+    if notes.done and head in notes.done.get("scores", {}):
+        zsl, harmonic = notes.done["scores"][head]
+        return f"ZSL {100 * zsl:.1f}" if harmonic is None else f"H {100 * harmonic:.1f}"
+    return f"val {100 * notes.metrics[SCORE]:.1f}" if SCORE in notes.metrics else ""
+
+
+def _judge(notes: _Notes, queue: Mapping[str, Sequence[str]], accounts: Mapping[str, str]) -> tuple[Name, str]:
+    if notes.done:
         return "COMPLETE", ""
-    if job in queue:
-        state, why = queue[job]
+    if notes.job in queue:
+        state, why = queue[notes.job]
         return ("RUNNING", "") if state in ("RUNNING", "COMPLETING", "SUSPENDED") else ("PENDING", why)
-    beat = folder.read("heartbeat.json")
-    if not job and beat and beat["state"] == "running" and _age(beat["time"]) < 2 * STOPPED:
+    beat = notes.beat
+    if not notes.job and beat and beat["state"] == "running" and _age(beat["time"]) < 2 * STOPPED:
         return "RUNNING", ""
-    return _ended(folder, job, beat, accounts)
+    return _ended(notes, accounts)
 
 
-def _ended(folder: JobFolder, job: str, beat: Mapping[str, Any] | None, accounts: Mapping[str, str]) -> tuple[Name, str]:
+def _ended(notes: _Notes, accounts: Mapping[str, str]) -> tuple[Name, str]:
     """Judge a cell that is neither complete nor known to be at work."""
-    if failed := folder.failed():
-        return "FAILED", str(failed["reason"])
-    if not job:
-        return ("FAILED", f"died without a word after {beat['time']}") if beat else ("NEW", "")
-    ending = accounts.get(job, "UNKNOWN").split()[0]
+    if notes.failed:
+        return "FAILED", str(notes.failed["reason"])
+    if not notes.job:
+        return ("FAILED", f"died without a word after {notes.beat['time']}{_full(notes)}") if notes.beat else ("NEW", "")
+    ending = accounts.get(notes.job, "UNKNOWN").split()[0]
     if ending in ("RUNNING", "PENDING", "REQUEUED"):  # the accounts lag behind
         return "PENDING", ""
     words = ENDINGS.get(ending, f"ended as {ending} in the accounts of Slurm")
-    return "FAILED", f"{words}; its checkpoint is of step {folder.step()}"
+    return "FAILED", f"{words}{_full(notes)}; its checkpoint is of step {notes.folder.step()}"
+
+
+def _full(notes: _Notes) -> str:
+    """Say that there is no room, where that may be why a run could not even note why it ended."""
+    return f"; the file system of {notes.folder.run} is full" if shutil.disk_usage(notes.folder.run).free < ROOM else ""
 
 
 def _age(time: str) -> float:

@@ -12,6 +12,8 @@ from launch.sweep.plan import Cell, Manifest
 from launch.sweep.state import folder_of
 
 COLUMNS = ("ZSL", "S", "U", "H", "AUSUC")
+ESCAPED = str.maketrans({sign: f"\\{sign}" for sign in "&%$#_{}"})
+ESCAPED |= str.maketrans({"±": r"$\pm$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"})
 
 
 def sweep_table(folder: Path, manifest: Manifest) -> Table:
@@ -42,11 +44,10 @@ def as_csv(table: Table) -> str:
 
 
 def as_latex(table: Table) -> str:
-    """Return the table as a LaTeX tabular with booktabs rules."""
+    """Return the table as a LaTeX tabular with the rules of the package booktabs."""
 
     def line(cells: Sequence[str]) -> str:
-        escaped = [cell.replace("±", r"$\pm$").replace("_", r"\_").replace("%", r"\%") for cell in cells]
-        return " & ".join(escaped) + r" \\" + "\n"
+        return " & ".join(cell.translate(ESCAPED) for cell in cells) + r" \\" + "\n"
 
     body = line(table.columns) + "\\midrule\n" + "".join(map(line, table.rows))
     columns = "l" + "r" * (len(table.columns) - 1)
