@@ -48,6 +48,7 @@ class Experiment:
         table = load_attributes(classes.attributes)
         split = find_split(shards, classes.splits, classes.split)
         table.rows((*split.seen, *split.unseen))
+        table = table.part(config.validation.partition)
         sets = image_sets(shards, split, classes.seen_test_share, config.validation, shots, classes.exclude_near)
         sets = check_table(table, split, shards, sets, config.eval)
         if data.ways > sets.n_seen:

@@ -22,6 +22,7 @@ class Mode(StrEnum):
     """What rows are made from."""
 
     TEXT = "text"
+    SENTENCES = "sentences"
     SEEN_IMAGES = "seen-images"
     EXEMPLARS = "exemplars"
 
@@ -37,14 +38,14 @@ class Rows(StrEnum):
 @app.command()
 def build(
     clip: Annotated[str, typer.Option(help="CLIP model with safetensors weights: a folder, or a hub id.", show_default=False)],
-    vocabulary: Annotated[
-        list[Path], typer.Option(help="YAML file of attributes and prompts; may be repeated.", show_default=False)
-    ],
     classes: Annotated[
         Path,
         typer.Option(help="Shard set, JSON file of class splits, or YAML file `Class: description`.", show_default=False),
     ],
     out: Annotated[Path, typer.Option(help="JSON file to write.", show_default=False)],
+    vocabulary: Annotated[
+        list[Path] | None, typer.Option(help="YAML file of attributes and prompts; may be repeated.", show_default=False)
+    ] = None,
     split: Annotated[
         str | None, typer.Option(help="Class split: a name in the JSON file, `own`, or `random:SEED:UNSEEN`.", show_default=False)
     ] = None,
@@ -52,7 +53,8 @@ def build(
     mode: Annotated[
         Mode,
         typer.Option(
-            help="text: class prompts against attribute prompts. seen-images: training images of seen classes, unseen rows "
+            help="text: class prompts against attribute prompts. sentences: the class prompts' embeddings themselves, without "
+            "attributes. seen-images: training images of seen classes, unseen rows "
             "predicted from text. exemplars: images of unseen classes too, which is not zero-shot."
         ),
     ] = Mode.TEXT,
@@ -61,23 +63,26 @@ def build(
     ] = Rows.STANDARDISED,
     exemplars: Annotated[int, typer.Option(help="Images of each unseen class, in that mode.", min=1, max=1000)] = 5,
     seen_test_share: Annotated[float, typer.Option(help="As classes.seen_test_share of the run.", min=0, max=0.99)] = 0.2,
-    partition: Annotated[
-        int | None, typer.Option(help="As validation.partition of a validation run.", min=0, max=2, show_default=False)
-    ] = None,
 ) -> None:
-    """Make an attribute table with a CLIP model; the file says how, and training refuses it where that would be a leak."""
+    """Make an attribute table with a CLIP model; the file says how, and training refuses it where that would be a leak.
+
+    Where rows depend on which classes are seen, the file also holds those for the three validation partitions.
+    """
     import torch
 
+    from dsva.attributes.build import Recipe
     from dsva.attributes.build import build as build_table
     from dsva.attributes.classes import wanted
-    from dsva.attributes.vocabulary import read_vocabularies
+    from dsva.attributes.vocabulary import PLAIN, read_vocabularies
     from dsva.zeroshot.prompts import TextTower
 
     _check_out(out)
-    words = read_vocabularies(vocabulary)
-    chosen = wanted(classes, shards, split, seen_test_share, partition)
+    if not vocabulary and mode is not Mode.SENTENCES:
+        raise UserError(f"--mode={mode.value} asks for attributes: give --vocabulary, such as configs/attributes/overhead.yaml")
+    words = read_vocabularies(vocabulary) if vocabulary else PLAIN
+    chosen = wanted(classes, shards, split, seen_test_share)
     tower = TextTower.load(clip, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    table = build_table(tower, clip, words, chosen, mode.value, rows.value, exemplars)
+    table = build_table(tower, clip, words, chosen, Recipe(mode.value, rows.value, exemplars))
     table.write(out)
     Console().print(
         f"{out}: {len(table.classes)} classes x {len(table.names)} attributes; {table.meaning}", highlight=False, soft_wrap=True

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from dsva.attributes.vocabulary import read_yaml
 from dsva.config import ValidationConfig
-from dsva.zeroshot.classes import ImageSets, image_sets
+from dsva.zeroshot.attributes import PARTITIONS
+from dsva.zeroshot.classes import ImageSets, image_sets, third
 from dsva.zeroshot.inputs import unknown
 from dsva.zeroshot.prompts import words
 from dsva.zeroshot.splits import RANDOM, Split, find_split, load_split
@@ -20,7 +21,7 @@ class Wanted:
 
     Attributes:
         names: seen before unseen, [C].
-        described: class -> what stands for it in prompts.
+        described: class -> what stands for it in prompts; of all classes of the split.
         split: its name; "" where no class is known to be seen or unseen.
         n_seen: how many are seen; 0 without a split.
         images: the shard set and its image sets, where images may be looked at.
@@ -33,8 +34,8 @@ class Wanted:
     images: tuple[ShardSet, ImageSets] | None
 
 
-def wanted(classes: Path, shards: Path | None, split: str | None, seen_test_share: float, partition: int | None) -> Wanted:
-    """Find out which classes are meant.
+def wanted(classes: Path, shards: Path | None, split: str | None, seen_test_share: float) -> list[Wanted]:
+    """Find out which classes are meant: of the final run, and of its three validation runs where there can be such.
 
     Args:
         classes: a shard set; a JSON file of class splits; or a YAML file of classes with a description each (or none).
@@ -42,7 +43,6 @@ def wanted(classes: Path, shards: Path | None, split: str | None, seen_test_shar
         split: name of the class split in the JSON file, `own` for that of the shard set, or `random:SEED:UNSEEN`; None
             leaves open which classes are seen.
         seen_test_share: as the run that will use the table has it.
-        partition: of such a validation run; None for the final one.
 
     Raises:
         UserError: unreadable files, classes that do not fit together, or a split that would need a shard set.
@@ -56,16 +56,26 @@ def wanted(classes: Path, shards: Path | None, split: str | None, seen_test_shar
             f"--classes={classes} must be a shard set, a JSON file of class splits or a YAML file of classes: correct it"
         )
     if split is None:
-        if file or partition is not None:
+        if file:
             raise UserError(f"--classes={classes} needs --split: give the name of a class split")
-        return _told(tuple(described) or (data.classes if data else ()), described, "", 0, None)
+        names = tuple(described) or (data.classes if data else ())
+        return [Wanted(names, _described_by(names, described), "", 0, None)]
     found = _split(data, file, split)
+    by = _described_by((*found.seen, *found.unseen), described)
+    final = _of_split(data, found, seen_test_share, None, by)
+    try:
+        return [final, *(_of_split(data, found, seen_test_share, partition, by) for partition in range(PARTITIONS))]
+    except UserError:  # too few classes or images for a validation run, which says so itself
+        return [final]
+
+
+def _of_split(data: ShardSet | None, split: Split, share: float, partition: int | None, by: Mapping[str, str]) -> Wanted:
     if data is None:
-        if partition is not None:
-            raise UserError(f"--partition={partition} depends on the images: give their shard set with --shards")
-        return _told((*found.seen, *found.unseen), described, split, len(found.seen), None)
-    sets = image_sets(data, found, seen_test_share, ValidationConfig.model_validate({"partition": partition}))
-    return _told(sets.classes, described, split, sets.n_seen, (data, sets))
+        held = () if partition is None else third(split.seen, partition)
+        kept = tuple(name for name in split.seen if name not in held)
+        return Wanted((*kept, *(held or split.unseen)), by, split.name, len(kept), None)
+    sets = image_sets(data, split, share, ValidationConfig.model_validate({"partition": partition}))
+    return Wanted(sets.classes, by, split.name, sets.n_seen, (data, sets))
 
 
 def _split(data: ShardSet | None, file: Path | None, name: str) -> Split:
@@ -76,13 +86,11 @@ def _split(data: ShardSet | None, file: Path | None, name: str) -> Split:
     return load_split(file, name)
 
 
-def _told(
-    names: tuple[str, ...], described: Mapping[str, str], split: str, n_seen: int, images: tuple[ShardSet, ImageSets] | None
-) -> Wanted:
+def _described_by(names: tuple[str, ...], described: Mapping[str, str]) -> dict[str, str]:
     for name in described:
         if name not in names:
             raise UserError(f"a description is given for {name!r}, which the split has not: {unknown(name, names)}")
-    return Wanted(names, {name: described.get(name) or words(name) for name in names}, split, n_seen, images)
+    return {name: described.get(name) or words(name) for name in names}
 
 
 def _described(path: Path) -> dict[str, str]:

@@ -33,6 +33,9 @@ class Vocabulary:
         return tuple(name for members in self.groups.values() for name in members)
 
 
+PLAIN = Vocabulary({}, ("{}",), ())  # descriptions as they are
+
+
 def read_vocabularies(paths: Sequence[Path]) -> Vocabulary:
     """Join YAML vocabularies: their groups one after the other, their templates without repeats.
 

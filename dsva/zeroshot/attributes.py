@@ -17,6 +17,7 @@ from dsva.zeroshot.origin import Origin
 from shards.errors import UserError
 
 MAX_CELLS = 10_000_000
+PARTITIONS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,8 @@ class AttributeTable:
         meaning: where the numbers come from, as the file says; "" where it does not.
         sha256: of the file, in hexadecimal; "" for a table that is not in a file yet.
         origin: how the rows were made; None where nobody recorded it.
+        validation: the tables of the runs with validation partition 0, 1 and 2, where rows or their scale come from the seen
+            classes, so that a validation run needs others; else empty. They describe the seen classes only.
     """
 
     path: Path
@@ -42,6 +45,11 @@ class AttributeTable:
     meaning: str
     sha256: str
     origin: Origin | None = None
+    validation: tuple["AttributeTable", ...] = ()
+
+    def part(self, partition: int | None) -> "AttributeTable":
+        """Return what a run with that `validation.partition` may know of the classes; the file, and its sha256, stay the same."""
+        return self if partition is None or not self.validation else self.validation[partition]
 
     def rows(self, classes: Sequence[str]) -> NDArray[np.float32]:
         """Return the rows of `classes` in the order given, [len(classes), K].
@@ -57,21 +65,24 @@ class AttributeTable:
 
     def write(self, path: Path) -> None:
         """Write the table as JSON, a row a line, in the fewest digits that give the same float32 again."""
-        parts = {
-            "classes": list(self.classes),
-            "groups": {name: [self.names[place] for place in places] for name, places in self.groups.items()},
-            "meaning": self.meaning,
-            **({"provenance": self.origin.model_dump(mode="json")} if self.origin else {}),
-        }
+        groups = {name: [self.names[place] for place in places] for name, places in self.groups.items()}
+        parts = ", ".join(table._json() for table in self.validation)
+        validation = f',\n"validation": [{parts}]' if parts else ""
+        head = json.dumps({"groups": groups, "meaning": self.meaning}, indent=1)[:-2]
+        write_atomically(path, f"{head},\n{self._json()[2:-2]}{validation}\n}}\n")
+
+    def _json(self) -> str:
+        made = {"provenance": self.origin.model_dump(mode="json")} if self.origin else {}
         rows = ",\n ".join("[" + ", ".join(str(value) for value in row) + "]" for row in self.matrix)
-        write_atomically(path, json.dumps(parts, indent=1)[:-2] + f',\n "matrix": [\n {rows}\n ]\n}}\n')
+        return json.dumps({"classes": list(self.classes), **made}, indent=1)[:-2] + f',\n "matrix": [\n {rows}\n ]\n}}'
 
 
 def load(path: Path) -> AttributeTable:
     """Read a table by the file's suffix.
 
     `.json`: `classes`, `groups` (group name -> attribute names), `matrix` (a row a class, the columns in the
-    order of the groups) and, if given, `meaning` and `provenance`. `.csv`: a header of attribute names after one cell of any
+    order of the groups) and, if given, `meaning`, `provenance` and `validation` (three more of classes, matrix and provenance,
+    see `AttributeTable`). `.csv`: a header of attribute names after one cell of any
     text, then a row a class that starts with its name. `.mat`: `att` (a row an attribute, a column a class)
     and `allclasses_names`, as the authors of DSVA and Xian et al. publish them. CSV and .mat name no groups:
     all attributes are then one group, "all".
@@ -98,9 +109,21 @@ def _from_json(path: Path) -> AttributeTable:
     names = [name for members in groups.values() for name in members]
     ends = np.cumsum([len(members) for members in groups.values()]).tolist()
     places = {name: tuple(range(end - len(groups[name]), end)) for name, end in zip(groups, ends, strict=True)}
-    table = _table(path, sha256, value["classes"], names, value["matrix"])
-    origin = Origin.read(value["provenance"], path) if "provenance" in value else None
-    return replace(table, groups=places, meaning=str(value.get("meaning", "")), origin=origin)
+
+    def read(part: dict[str, Any]) -> AttributeTable:
+        table = _table(path, sha256, part["classes"], names, part["matrix"])
+        origin = Origin.read(part["provenance"], path) if "provenance" in part else None
+        return replace(table, groups=places, meaning=str(value.get("meaning", "")), origin=origin)
+
+    return replace(read(value), validation=tuple(map(read, _validation(value, path))))
+
+
+def _validation(value: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = value.get("validation", [])
+    whole = isinstance(parts, list) and all(isinstance(part, dict) and {"classes", "matrix"} <= part.keys() for part in parts)
+    if not whole or len(parts) not in (0, PARTITIONS):
+        raise UserError(f"{path}: validation must be three parts with classes and matrix: build the table again, or leave it out")
+    return parts
 
 
 def _from_csv(path: Path) -> AttributeTable:

@@ -86,7 +86,7 @@ def image_sets(
     _check_known(split, data)
     sets = _honest(data, split, seen_test_share, exclude_near)
     if validation.partition is not None:
-        sets = _inside_training(data, sets, _third(split.seen, validation.partition), validation.seen_share, exclude_near)
+        sets = _inside_training(data, sets, third(split.seen, validation.partition), validation.seen_share, exclude_near)
         seen_test_share = validation.seen_share
     _check_enough(data, sets, shots, tested=seen_test_share > 0 or len(sets.seen_test) > 0)
     return sets
@@ -157,7 +157,12 @@ def key_hashes(data: ShardSet, ids: Ids, *words: int) -> Hashes:
     return hashes(*words, keys)
 
 
-def _third(seen: tuple[str, ...], partition: int) -> tuple[str, ...]:
+def third(seen: tuple[str, ...], partition: int) -> tuple[str, ...]:
+    """Return the third of the seen classes that plays the unseen ones in a validation partition: those of certain name hashes.
+
+    Raises:
+        UserError: there are too few.
+    """
     if len(seen) < MIN_SEEN:
         raise UserError(
             f"validation.partition={partition} needs at least {MIN_SEEN} seen classes, the split has {len(seen)}: leave it out"

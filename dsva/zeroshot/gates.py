@@ -44,7 +44,7 @@ def check_table(table: AttributeTable, split: Split, data: ShardSet, sets: Image
             raise UserError(f"eval.protocol=exemplars, but {table.path} does not record any exemplars: give honest")
         told = f"is told and cannot be checked: {table.meaning}" if table.meaning else "is not told"
         return _with(sets, f"how the rows of {table.path.name} were made {told}")
-    _refuse_statistics(table, table.origin, split)
+    _refuse_statistics(table, table.origin, (*split.unseen, *sets.unseen))
     exemplars = _exemplars(table, table.origin, {*split.unseen, *sets.unseen}, config.protocol == "exemplars")
     if table.origin.images and table.origin.data_digest != data.digest:
         raise UserError(
@@ -57,7 +57,7 @@ def check_table(table: AttributeTable, split: Split, data: ShardSet, sets: Image
     if len(used := _ids(data, tested, keys)):
         raise UserError(
             f"{table.path}: rows were made from {len(used)} test images, such as {data.key(int(used[0]))}: "
-            "build it with this run's --split, --seen-test-share and --partition"
+            "build it with this run's --split and --seen-test-share"
         )
     if not exemplars:
         return sets
@@ -76,11 +76,12 @@ def _refuse_standardised(table: AttributeTable) -> None:
         )
 
 
-def _refuse_statistics(table: AttributeTable, origin: Origin, split: Split) -> None:
-    unseen = {alias(name): name for name in split.unseen}
-    if shared := [unseen[alias(name)] for name in origin.statistics if alias(name) in unseen]:
+def _refuse_statistics(table: AttributeTable, origin: Origin, unseen: Iterable[str]) -> None:
+    aliases = {alias(name) for name in unseen}
+    if shared := [name for name in origin.statistics if alias(name) in aliases]:
         raise UserError(
-            f"{table.path}: mean and deviation were taken over the unseen class {shared[0]!r} too: build it with this run's --split"
+            f"{table.path}: mean and deviation were taken over {shared[0]!r} too, which is unseen in this run: build it with this "
+            "run's --split"
         )
 
 
@@ -92,7 +93,7 @@ def _exemplars(table: AttributeTable, origin: Origin, unseen: Iterable[str], all
         name, keys = next(iter(found.items()))
         raise UserError(
             f"{table.path}: the row of the unseen class {name!r} was made from {len(keys)} images of it, which is not zero-shot: "
-            "build it with this run's --split and --partition in another --mode, or give eval.protocol=exemplars, "
+            "build it with this run's --split in another --mode, or give eval.protocol=exemplars, "
             "and every table will say so"
         )
     if allowed and not found:

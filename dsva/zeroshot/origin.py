@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shards.errors import UserError
 
-Mode = Literal["text", "seen-images", "exemplars"]
+Mode = Literal["text", "sentences", "seen-images", "exemplars"]
 Rows = Literal["raw", "standardised", "l2"]
 
 
@@ -15,9 +15,9 @@ class Origin(BaseModel):
     """The `provenance` of an attribute table that a CLIP model made; hashes are sha256, `data_digest` is the shard set's own.
 
     Attributes:
-        mode: `text` compares prompts with prompts; `seen-images` compares the seen classes' training images with the
-            attributes' prompts and predicts the other rows from their class prompts; `exemplars` takes the other rows
-            from images of those classes too.
+        mode: `text` compares prompts with prompts; `sentences` takes the embeddings of the class prompts themselves;
+            `seen-images` compares the seen classes' training images with the attributes' prompts and predicts the other rows
+            from their class prompts; `exemplars` takes the other rows from images of those classes too.
         clip: hub id or folder of the model.
         clip_sha256: of its weights in float32.
         class_templates: of the classes' prompts.

@@ -1,5 +1,6 @@
 """Attribute tables from a CLIP model, against plain calls of transformers."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from safetensors.torch import load_file
-from small_runs import small_config, small_set
+from small_runs import SIZES, small_config, small_set
 from tiny_clip import tiny_clip
 from transformers import AutoTokenizer, CLIPModel
 from typer.testing import CliRunner
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 from dsva.attributes.rows import RIDGES, finished, left_out_error, predicted
 from dsva.attributes.vocabulary import read_vocabularies
 from dsva.config import ValidationConfig
+from dsva.config import load as load_config
 from dsva.pixels import STATISTICS
 from dsva.train.run import run
 from dsva.zeroshot.attributes import AttributeTable, load
@@ -145,14 +147,18 @@ def test_standardised_rows_know_the_seen_classes_only(clip: Path, shards: Path, 
     np.testing.assert_allclose(unit, raw.matrix / np.linalg.norm(raw.matrix, axis=1, keepdims=True), atol=1e-6)
 
 
+@pytest.fixture(scope="module")
+def looked(clip: Path, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> AttributeTable:
+    return build(clip, shards, tmp_path_factory.mktemp("looked") / "a.json", "--mode", "seen-images", "--rows", "raw")
+
+
 @pytest.mark.parametrize("partition", [None, 0])
 def test_seen_images_rows_come_from_training_images_and_text(
-    clip: Path, shards: Path, tmp_path: Path, partition: int | None
+    clip: Path, shards: Path, looked: AttributeTable, partition: int | None
 ) -> None:
     data = ShardSet.open(shards)
     sets = image_sets(data, find_split(data, None, SPLIT), 0.2, ValidationConfig.model_validate({"partition": partition}))
-    options = [] if partition is None else ["--partition", str(partition)]
-    table = build(clip, shards, tmp_path / "a.json", "--mode", "seen-images", "--rows", "raw", *options)
+    table = looked.part(partition)
     assert table.origin is not None
     assert table.classes == sets.classes
     assert sorted(sum(table.origin.images.values(), ())) == sorted(data.key(int(i)) for i in sets.train)
@@ -165,6 +171,49 @@ def test_seen_images_rows_come_from_training_images_and_text(
     texts = plain_texts(clip, [words_of(name) for name in sets.classes], vocabulary.class_templates)
     expected = predicted(texts[: sets.n_seen], seen, texts[sets.n_seen :])
     np.testing.assert_allclose(table.matrix[sets.n_seen :], expected, atol=2e-5)
+
+
+def test_one_file_holds_the_rows_of_the_validation_runs_and_is_the_same_after_reading(
+    looked: AttributeTable, tmp_path: Path
+) -> None:
+    assert len(looked.validation) == 3
+    held = [table.origin.unseen for table in looked.validation if table.origin]
+    assert sorted(sum(held, ())) == sorted(set(CLASSES) - set(looked.origin.unseen if looked.origin else ()))
+    assert {table.sha256 for table in looked.validation} == {looked.sha256}
+    looked.write(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == looked.path.read_bytes()
+
+
+def test_final_and_validation_runs_take_one_table_and_gamma_passes_between_them(clip: Path, shards: Path, tmp_path: Path) -> None:
+    table = build(clip, shards, tmp_path / "a.json", "--mode", "seen-images").path
+    (tmp_path / "c.yaml").write_text("")
+    given = [f"classes.attributes={table}", f"data.shards={shards}", f"classes.split={SPLIT}", *SIZES]
+    validation = load_config(tmp_path / "c.yaml", [*given, "validation.partition=1", f"run.dir={tmp_path / 'v'}"])
+    assert run(validation, Console(quiet=True)) == 0
+    final = load_config(tmp_path / "c.yaml", [*given, f"eval.validation_run={tmp_path / 'v'}", f"run.dir={tmp_path / 'f'}"])
+    assert run(final, Console(quiet=True)) == 0
+    results = Results.read(tmp_path / "f" / "results.json")
+    assert results.warnings == ()
+    assert results.heads["proto"].gzsl is not None
+    assert results.heads["proto"].gzsl.gamma_source == f"validation run {tmp_path / 'v'}"
+    damaged = json.loads(table.read_text()) | {"validation": [{}]}
+    table.write_text(json.dumps(damaged))
+    with pytest.raises(UserError, match="validation must be three parts with classes and matrix: build the table again"):
+        load(table)
+
+
+def test_sentence_embeddings_are_rows_like_any_other(clip: Path, aid: Path, tmp_path: Path) -> None:
+    small_set(aid, tmp_path)
+    (tmp_path / "classes.yaml").write_text("Pond: a small lake with reeds\n")
+    options = ["--split", "small", "--out", f"{tmp_path / 's.json'}", "--mode", "sentences", "--rows", "raw"]
+    arguments = ["attributes", "build", "--clip", f"{clip}", "--classes", f"{tmp_path / 'splits.json'}", *options]
+    CliRunner().invoke(app, arguments, catch_exceptions=False)
+    table = load(tmp_path / "s.json")
+    assert list(table.groups) == ["sentence embedding"]
+    np.testing.assert_allclose(table.rows(["Port"])[0], plain_texts(clip, ["port"], ["{}"])[0], atol=2e-6)
+    assert run(small_config(tmp_path, [f"classes.attributes={table.path}"]), Console(quiet=True)) == 0
+    results = Results.read(tmp_path / "run" / "results.json")
+    assert (results.warnings, results.provenance.attributes_meaning) == ((), "embedding of the class prompts (raw rows)")
 
 
 def test_exemplars_are_some_images_of_each_unseen_class(clip: Path, shards: Path, tmp_path: Path) -> None:
@@ -248,7 +297,6 @@ def test_an_attribute_alike_in_all_seen_classes_counts_for_nothing() -> None:
         ((), None, "--rows=standardised takes mean and deviation over the seen classes: give --split"),
         (("--mode", "seen-images", "--rows", "raw"), None, "--mode=seen-images looks at images of the seen classes"),
         (("--mode", "exemplars", "--exemplars", "10"), SPLIT, "--exemplars=10 leaves no test image of"),
-        (("--partition", "0"), None, "needs --split"),
         (("--out", "a.txt"), SPLIT, "a.txt does not end in .json"),
         (("--out", "nowhere/a.json"), SPLIT, "there is no folder nowhere"),
         (("--clip", "nowhere"), SPLIT, "nowhere is no CLIP with safetensors weights and a tokenizer"),

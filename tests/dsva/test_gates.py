@@ -89,7 +89,7 @@ def test_rows_made_from_test_images_of_seen_classes_are_refused(tmp_path: Path) 
 
 def test_a_validation_run_is_held_to_the_same(tmp_path: Path) -> None:
     final = table(tmp_path, {"mode": "seen-images", "images": training_images(sets_of(Config()))})
-    with pytest.raises(UserError, match="which is not zero-shot: build it with this run's --split and --partition"):
+    with pytest.raises(UserError, match="which is not zero-shot: build it with this run's --split in another --mode"):
         check(final, validation={"partition": 0})
     validation = Config.model_validate({"validation": {"partition": 0}})
     images = training_images(sets_of(validation))
@@ -97,8 +97,10 @@ def test_a_validation_run_is_held_to_the_same(tmp_path: Path) -> None:
 
 
 def test_statistics_over_unseen_classes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"mean and deviation were taken over the unseen class '{SPLIT.unseen[0]}' too"):
-        check(table(tmp_path, {"rows": "standardised", "statistics": NAMES}))
+    with pytest.raises(UserError, match=f"mean and deviation were taken over '{SPLIT.unseen[0]}' too, which is unseen in this run"):
+        check(table(tmp_path, {"rows": "standardised", "statistics": [SPLIT.unseen[0]]}))
+    with pytest.raises(UserError, match="which is unseen in this run"):
+        check(table(tmp_path, {"rows": "standardised", "statistics": SPLIT.seen}), validation={"partition": 0})
 
 
 def test_a_table_standardised_over_all_classes_is_refused_even_if_it_does_not_say_so(tmp_path: Path) -> None:
