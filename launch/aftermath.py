@@ -41,7 +41,8 @@ def aftermath(folder: JobFolder, start: str, code: int, limit: int, cancelled: b
     folder.write("crashes.json", step=step, count=count, reason=reason)
     if count <= limit:
         return True
-    folder.fail(f"crashed {count} times at the checkpoint of step {step}, the last time: {reason}", FAULT)
+    where = f" at the checkpoint of step {step}" if step else ""
+    folder.fail(f"crashed {count} times{where}, the last time: {reason}", FAULT)
     return False
 
 

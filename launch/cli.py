@@ -8,18 +8,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from launch.archive.commands import pack, shards_app
 from launch.attributes import app as attributes_app
 from launch.checkpoints import app as checkpoint_app
 from launch.choosing import choose
 from launch.looking import ablate, explain, map_scene, predict, report
-from launch.packing import print_packed, run_info, run_verify
 from launch.submitting import submit
 from launch.sweep.commands import app as sweep_app
 from shards.errors import UserError
-from shards.images import MAX_PIXELS
-from shards.pack import pack as pack_source
-from shards.rebuild import rebuild
-from shards.sources import open_source
 
 # Imports of torch and what needs it stay inside the commands, so that `pack`, `shards` and `--help` start fast.
 # ruff: noqa: PLC0415
@@ -30,73 +26,20 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-shards_app = typer.Typer(help="Look after packed shard sets.", no_args_is_help=True)
 app.add_typer(shards_app, name="shards")
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(checkpoint_app, name="checkpoint")
 app.add_typer(attributes_app, name="attributes")
+app.command()(pack)
 app.command()(choose)
 app.command()(submit)
 
-SetFolder = Annotated[Path, typer.Argument(help="Folder of the shard set.", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(help="Run directory, as written by `dsva train`.", show_default=False)]
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file, such as configs/aid_25_5.yaml.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Values to change, as section.key=value; `dsva config` lists all keys.", show_default=False),
 ]
-Workers = Annotated[int, typer.Option(help="Processes.", min=1, max=256)]
-
-
-@app.command()
-def pack(
-    source: Annotated[
-        Path, typer.Argument(help="Class folders, CSV or Parquet table, WebDataset folder, or a published .mat file.")
-    ],
-    target: Annotated[Path, typer.Argument(help="New folder for the shard set.")],
-    workers: Workers = 2,
-    shard_mib: Annotated[int, typer.Option(help="Size that shards are cut at, MiB.", min=1, max=65536)] = 256,
-    resize: Annotated[int | None, typer.Option(help="Scale shorter sides to this many pixels.", min=16, max=8192)] = None,
-    max_pixels: Annotated[int, typer.Option(help="Refuse images with more pixels.", min=1)] = MAX_PIXELS,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable images out instead of failing.")] = False,
-    images: Annotated[Path | None, typer.Option(help="Folder of the class folders, for a .mat file.")] = None,
-    split_number: Annotated[int, typer.Option(help="Which of the .mat files' splits.", min=0)] = 0,
-) -> None:
-    """Pack images into WebDataset tar shards with an index.
-
-    Original bytes are kept unless --resize is given. The same input gives the same bytes whatever the number of
-    workers, and an interrupted pack continues where it was.
-    """
-    packed = pack_source(
-        open_source(source, images, split_number),
-        target,
-        workers=workers,
-        shard_bytes=shard_mib << 20,
-        resize=resize,
-        skip_bad=skip_bad,
-        max_pixels=max_pixels,
-        console=Console(),
-    )
-    print_packed(packed, Console())
-
-
-@shards_app.command()
-def verify(folder: SetFolder, workers: Workers = 2) -> None:
-    """Check every byte of a shard set; exit code 2 if anything is damaged."""
-    run_verify(folder, workers, Console())
-
-
-@shards_app.command()
-def info(folder: SetFolder) -> None:
-    """Show what a shard set holds."""
-    run_info(folder, Console())
-
-
-@shards_app.command()
-def index(folder: SetFolder, workers: Workers = 2) -> None:
-    """Build the index of a shard set, or of any WebDataset, from its tars alone."""
-    made = rebuild(folder, workers=workers, console=Console())
-    Console().print(f"{folder}: index of {len(made):,} images in {len(made.shards)} shards", soft_wrap=True)
 
 
 @app.command()

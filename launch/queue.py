@@ -1,7 +1,11 @@
-"""What Slurm says of its queue."""
+"""What Slurm says of its queue, and one command at a time that adds to it."""
 
+import fcntl
 import getpass
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from shards.errors import UserError
 
@@ -26,3 +30,23 @@ def ask(*command: str) -> list[str]:
         return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
     except (OSError, subprocess.SubprocessError) as error:
         raise UserError(f"{command[0]} does not answer ({error}): try again on a node of the cluster") from None
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep two commands from queueing the same work, whose notes lie in `folder`.
+
+    Raises:
+        UserError: another command is doing so, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a")
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}): give a folder where that is possible") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another command is at work on {folder}: wait for it") from None
+        yield

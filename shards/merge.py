@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from shards.description import MADE, write_description, write_digested
+from shards.description import MADE, read_digested, write_description, write_digested
 from shards.duplicates import Duplicates, find_duplicates
 from shards.errors import UserError
 from shards.files import replace_with, sync
@@ -60,12 +60,21 @@ def merge(work: Path, target: Path, skip_bad: bool) -> PackReport:
     shards = join(work, count, making, labels, places)
     digest = write_description(making, labels, places, shards, sum(shard.samples for shard in shards))
     _write_made(making / MADE, plan, bad, digest)
-    ignored = plan.ignored()
     making.rename(target)
     sync(target.parent)
     shutil.rmtree(work)
-    packed = ShardSet.open(target)
-    return PackReport(packed, tuple(bad), ignored, find_duplicates(packed))
+    return report(target)
+
+
+def report(target: Path) -> PackReport:
+    """Tell what was packed into a finished set.
+
+    Raises:
+        UserError: it is no set, or was not made by packing.
+    """
+    packed, made = ShardSet.open(target), read_digested(target / MADE)
+    skipped = tuple(Refused(*image) for image in made["skipped"])
+    return PackReport(packed, skipped, made["ignored"], find_duplicates(packed))
 
 
 def _list_bad(path: Path, bad: list[Refused], skip_bad: bool) -> None:

@@ -5,14 +5,13 @@ The three steps are functions of their own that meet only on the disk, in the fo
     set/            the set in the making: finished shards, at last the index
     000000.json ... what each finished shard holds (see `shards.fragments`)
     bad.jsonl       images that could not be packed
-So an interrupted packing continues with the shards that are not finished, and the jobs can run anywhere.
+So an interrupted packing continues with the shards that are not finished, and the jobs can run anywhere
+(see `shards.parts`).
 """
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from shards.plan import Options, Plan, write_plan
 from shards.progress import progress_bar
 from shards.sources.records import Record, Refused, Source
 from shards.tar import TarWriter
+from shards.work import working_folder
 
 SHARD_BYTES = 256 << 20
 
@@ -61,28 +61,12 @@ def pack(
     if shard_bytes < 1 or max_pixels < 1 or (resize is not None and resize < 1):
         raise UserError(f"shard size {shard_bytes}, resize {resize} and largest image {max_pixels} must be at least 1")
     try:
-        with _working_folder(target) as work:
+        with working_folder(target) as work:
             prepare(source, work, Options(shard_bytes, resize, max_pixels), console)
             _pack_shards(work, workers, skip_bad, console)
             return merge(work, target, skip_bad)
     except OSError as error:
         raise UserError(f"packing into {target} failed ({error}): mend that and give the same command to continue") from error
-
-
-@contextmanager
-def _working_folder(target: Path) -> Iterator[Path]:
-    if target.exists():
-        raise UserError(f"{target} exists already: give another folder, or remove it to pack again")
-    work = target.with_name(target.name + ".partial")
-    (work / "set").mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{work} is being written by another process: wait for it to end, or stop it") from None
-        except OSError:  # a file system without locks
-            pass
-        yield work
 
 
 def prepare(source: Source, work: Path, options: Options, console: Console | None = None) -> Plan:
@@ -112,11 +96,16 @@ def unfinished(work: Path, retry_bad: bool) -> list[int]:
 
 def _pack_shards(work: Path, workers: int, skip_bad: bool, console: Console | None) -> None:
     cuts, todo = Plan(work).cuts(), unfinished(work, retry_bad=not skip_bad)
-    if console and len(todo) < len(cuts):
-        console.print(f"Continuing {work}: {len(cuts) - len(todo)} of {len(cuts)} shards are finished.")
+    say_continuing(work, len(todo), len(cuts), console)
     with progress_bar(console, "packing", sum(cuts[shard].bytes for shard in todo)) as advance:
         for shard in in_order(partial(pack_shard, work), todo, workers):
             advance(cuts[shard].last - cuts[shard].first, cuts[shard].bytes)
+
+
+def say_continuing(work: Path, todo: int, count: int, console: Console | None) -> None:
+    """Say that `todo` of `count` shards are still to be made, if that is not all."""
+    if console and todo < count:
+        console.print(f"Continuing {work}: {count - todo} of {count} shards are finished.")
 
 
 def pack_shard(work: Path, number: int) -> int:

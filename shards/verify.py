@@ -1,7 +1,7 @@
 """Finding damage in a shard set."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,18 +39,43 @@ def verify(root: Path, workers: int = 1, console: Console | None = None) -> list
         description = read_description(root)
     except UserError as error:
         return [str(error)]
-    findings = [*_made(root, description.digest), *_extra(root, description.shards)]
-    try:
-        opened = ShardSet.open(root)
-        checks = (_check_of(opened, number) for number in range(len(opened.shards)))
-    except UserError as error:
-        findings.append(str(error))
-        checks = (_Check(root / shard.name, shard, None) for shard in description.shards)
+    findings = check_index(root)
     with progress_bar(console, "verifying", sum(shard.size for shard in description.shards)) as advance:
-        for shard, found in zip(description.shards, in_order(_check_shard, checks, workers), strict=True):
+        checked = check_shards(root, range(len(description.shards)), workers)
+        for shard, found in zip(description.shards, checked, strict=True):
             findings += found
             advance(shard.samples, shard.size)
     return findings
+
+
+def check_index(root: Path) -> list[str]:
+    """Return the findings of a set that belong to no shard.
+
+    Raises:
+        UserError: it has no set.json that can be read.
+    """
+    description = read_description(root)
+    findings = [*_made(root, description.digest), *_extra(root, description.shards)]
+    try:
+        ShardSet.open(root)
+    except UserError as error:
+        findings.append(str(error))
+    return findings
+
+
+def check_shards(root: Path, numbers: Sequence[int], workers: int = 1) -> Iterator[list[str]]:
+    """Yield the findings of each of these shards, compared with its hash and, where there is a sound one, with the index.
+
+    Raises:
+        UserError: the set has no set.json that can be read.
+    """
+    shards = read_description(root).shards
+    try:
+        opened = ShardSet.open(root)
+        checks = (_check_of(opened, number) for number in numbers)
+    except UserError:
+        checks = (_Check(root / shards[number].name, shards[number], None) for number in numbers)
+    yield from in_order(_check_shard, checks, workers)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ def test_crashes_without_progress_are_counted_and_end(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path)
     assert [aftermath(folder, "1-0", 137, 2, False) for _ in range(3)] == [True, True, False]
     assert folder.failed()
-    assert "crashed 3 times at the checkpoint of step 0, the last time: a process died of SIGKILL" in folder.failed()["reason"]
+    assert "crashed 3 times, the last time: a process died of SIGKILL" in folder.failed()["reason"]
 
 
 def test_progress_begins_the_count_anew(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What `dsva pack` and `dsva shards` print."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +12,6 @@ from shards.errors import UserError
 from shards.index import ShardSet
 from shards.info import info
 from shards.merge import PackReport
-from shards.verify import verify
 
 SHOWN = 10
 
@@ -33,13 +33,12 @@ def print_packed(packed: PackReport, console: Console) -> None:
     )
 
 
-def run_verify(folder: Path, workers: int, console: Console) -> None:
-    """Check a set; list what is wrong with it.
+def print_findings(folder: Path, findings: Sequence[str], console: Console) -> None:
+    """List what verifying a set found to be wrong with it.
 
     Raises:
         UserError: something is.
     """
-    findings = verify(folder, workers, console)
     for finding in findings:
         console.print(f"[red]damaged[/] {finding}", highlight=False, soft_wrap=True)
     if findings:
@@ -49,7 +48,7 @@ def run_verify(folder: Path, workers: int, console: Console) -> None:
     console.print(f"{folder}: every byte is as it was packed", soft_wrap=True)
 
 
-def run_info(folder: Path, console: Console) -> None:
+def print_info(folder: Path, console: Console) -> None:
     """Show what a set holds."""
     facts = info(ShardSet.open(folder))
     table = Table("class", "images", title=f"{folder}", title_justify="left")
