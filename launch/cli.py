@@ -12,6 +12,7 @@ from launch.archive.commands import pack, shards_app
 from launch.attributes import app as attributes_app
 from launch.checkpoints import app as checkpoint_app
 from launch.choosing import choose
+from launch.doctor.command import doctor
 from launch.looking import ablate, explain, map_scene, predict, report
 from launch.submitting import submit
 from launch.sweep.commands import app as sweep_app
@@ -33,6 +34,7 @@ app.add_typer(attributes_app, name="attributes")
 app.command()(pack)
 app.command()(choose)
 app.command()(submit)
+app.command()(doctor)
 
 RunFolder = Annotated[Path, typer.Argument(help="Run directory, as written by `dsva train`.", show_default=False)]
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file, such as configs/aid_25_5.yaml.", show_default=False)]

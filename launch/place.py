@@ -102,13 +102,18 @@ def ports(start: str, below: int) -> Iterator[int]:
         yield FIRST_PORT + number % (below - FIRST_PORT)
 
 
+def port_limit() -> int:
+    """Return the first of the ports that this machine's kernel hands out to connections."""
+    ephemeral = int(EPHEMERAL.read_text().split()[0]) if EPHEMERAL.is_file() else 32768
+    return max(ephemeral, FIRST_PORT + 1000)
+
+
 def _open_store(place: Place) -> "tuple[TCPStore, int]":
     from torch._C._distributed_c10d import TCPStore  # noqa: PLC0415 (torch is for several processes only)
     from torch.distributed import DistNetworkError  # noqa: PLC0415
 
-    ephemeral = int(EPHEMERAL.read_text().split()[0]) if EPHEMERAL.is_file() else 32768
     host, limit = socket.gethostname(), timedelta(seconds=60)
-    for port in ports(place.start, max(ephemeral, FIRST_PORT + 1000)):
+    for port in ports(place.start, port_limit()):
         try:
             return TCPStore(host, port, is_master=True, timeout=limit, wait_for_workers=False), port
         except DistNetworkError:

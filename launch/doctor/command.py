@@ -1,0 +1,67 @@
+"""`dsva doctor`."""
+
+import json
+import signal
+import sys
+import uuid
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from launch.doctor.checks import clean, examine
+from launch.doctor.finding import Asked, Finding
+from launch.doctor.table import view, worst
+
+# Imports of what only --nodes needs stay inside, so that the checks here start fast.
+# ruff: noqa: PLC0415
+
+
+def doctor(
+    folder: Annotated[Path, typer.Option(help="Folder that the nodes share, where runs will lie say.")] = Path(),
+    shards: Annotated[Path | None, typer.Option(help="Shard set that is to be readable.")] = None,
+    nodes: Annotated[int, typer.Option(help="Examine so many nodes, too, in a job on Slurm.", min=0)] = 0,
+    gpus_per_node: Annotated[int, typer.Option(help="GPUs that there must be.", min=0)] = 0,
+    defaults: Annotated[Path | None, typer.Option(help="The cluster's own values, a file as in configs/cluster/.")] = None,
+    partition: Annotated[str | None, typer.Option(help="As Slurm means it.")] = None,
+    wait: Annotated[int, typer.Option(help="Seconds in which the nodes must answer, waiting in the queue included.", min=1)] = 600,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check whether this machine, and the nodes of a cluster, can do what runs need, and say how to mend what they cannot.
+
+    Exit code 0 where all is OK or a warning, 2 where something has to be mended first. Nothing is left behind.
+    """
+    # As Ctrl-C does: leave by way of what clears up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    shared = folder.absolute()
+    asked = Asked(str(shared), str(shared / f".dsva-doctor-{uuid.uuid4().hex[:8]}"), str(shards.absolute()) if shards else "")
+    try:
+        findings = examine(asked if nodes else Asked(asked.folder, asked.scratch, asked.shards, gpus_per_node))
+        if nodes:
+            findings += _on_nodes(nodes, gpus_per_node, defaults, partition, asked, wait, findings)
+    finally:
+        clean(asked.scratch)
+    if as_json:
+        print(json.dumps({"verdict": worst(findings), "findings": [asdict(finding) for finding in findings]}, indent=1))
+    else:
+        Console().print(view(findings))
+    raise typer.Exit(2 if worst(findings) == "FAIL" else 0)
+
+
+def _on_nodes(
+    nodes: int, gpus: int, defaults: Path | None, partition: str | None, asked: Asked, wait: float, here: list[Finding]
+) -> list[Finding]:
+    """Examine nodes, if this one can write what they are to read."""
+    from launch import start
+    from launch.cluster import cluster_config
+    from launch.doctor.nodes import examine_nodes
+
+    if any(finding.check == "renames" and finding.verdict == "FAIL" for finding in here):
+        return [Finding("nodes", "FAIL", f"not examined: {asked.folder} cannot be used here", "mend that first")]
+    start.where("slurm")
+    changes = {"nodes": nodes, "gpus_per_node": gpus or None, "partition": partition, "time": "10", "signal_seconds": 60}
+    cluster = cluster_config(defaults, {**changes, "max_crashes": 0})
+    given = Asked(asked.folder, asked.scratch, asked.shards, cluster.gpus_per_node)
+    return examine_nodes(cluster, given, wait, Console(stderr=True))
