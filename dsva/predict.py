@@ -68,6 +68,7 @@ class Predictions:
             "attributes_sha256": trained.experiment.table.sha256,
             "head": judge.head,
             "candidates": list(judge.names),
+            "new_classes": dict(self.viewer.made),
             "gamma": self.viewer.gamma[0],
             "gamma_source": self.viewer.gamma[1],
             "predictions": [

@@ -7,7 +7,9 @@ from typing import Self
 
 from rich.console import Console
 
+from dsva import card
 from dsva.experiment import Experiment
+from dsva.files import write_atomically
 from dsva.model.dsva import DSVA
 from dsva.model.exported import Clip, Exported, Source, write_config, write_weights
 from dsva.ranks import Ranks
@@ -15,7 +17,7 @@ from dsva.train.checkpoint import PREFIX, Checkpoint, load_trained
 from dsva.train.record import CHECKPOINTS, read_config
 from dsva.zeroshot.baselines import baselines
 from dsva.zeroshot.evaluate import evaluate, report
-from dsva.zeroshot.results import code_version, provenance
+from dsva.zeroshot.results import RESULTS, Results, code_version, provenance
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ class Trained:
         return cls(experiment, model, checkpoint)
 
     def export(self, target: Path) -> Path:
-        """Write the model by itself into a new folder, for `DSVA.from_pretrained`; return the folder.
+        """Write the model by itself into a new folder, for `DSVA.from_pretrained`, with a model card; return the folder.
 
         Raises:
             UserError: the folder is not empty.
@@ -77,8 +79,15 @@ class Trained:
                 code=code_version(),
             ),
         )
+        write_atomically(target / card.NAME, card.card(exported, config.model.backbone, self._results()))
         write_config(target, exported)
         return target
+
+    def _results(self) -> Results | None:
+        """Return the results of this very checkpoint, if it was scored."""
+        file = self.experiment.config.run.dir / RESULTS
+        results = Results.read(file) if file.is_file() else None
+        return results if results and results.provenance.checkpoint_sha256 == self.checkpoint.sha256() else None
 
 
 def evaluate_run(folder: Path, overrides: Sequence[str], console: Console) -> None:

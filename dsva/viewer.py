@@ -1,6 +1,6 @@
 """A finished run, ready to look at any images with one of its heads."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -8,13 +8,37 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from dsva.attributes.described import described
 from dsva.model.dsva import Outputs
 from dsva.trained import Trained
-from dsva.zeroshot.candidates import Candidates, candidates
+from dsva.zeroshot.attributes import AttributeTable
+from dsva.zeroshot.candidates import Candidates, candidates, read_rows
 from dsva.zeroshot.judge import HeadName, Judge, device, judge, look
 from dsva.zeroshot.results import choose_gamma, provenance
+from shards.errors import UserError
 from shards.given import Bad, GivenBatch, find, read
 from shards.loader import common_side
+
+
+class New(NamedTuple):
+    """Classes that a run's attribute table has not.
+
+    Attributes:
+        rows: file of rows, see `dsva.zeroshot.candidates.read_rows`.
+        described: classes as `Name` or `Name: description`, see `dsva.attributes.described.described`.
+        clip: CLIP model that makes rows of descriptions; None takes the attribute table's, or else the words themselves.
+    """
+
+    rows: Path | None = None
+    described: Sequence[str] = ()
+    clip: str | None = None
+
+    def candidates(self, table: AttributeTable, seen: Sequence[str]) -> list[Candidates]:
+        """Return them, on the table's scale; `seen` were trained on."""
+        found = [read_rows(self.rows, table)] if self.rows else []
+        if self.clip and not self.described:
+            raise UserError(f"--clip {self.clip} makes rows of descriptions: give a class with --new")
+        return [*found, described(self.described, table, seen, self.clip)] if self.described else found
 
 
 class Seen(NamedTuple):
@@ -34,23 +58,27 @@ class Viewer:
         judge: head and candidates.
         gamma: subtracted from the scores of classes seen in training, and where it comes from.
         device: that the model is on.
+        made: by name of each new class, where its row comes from.
     """
 
     trained: Trained
     judge: Judge
     gamma: tuple[float, str]
     device: torch.device
+    made: Mapping[str, str]
 
     @classmethod
-    def open(cls, run: Path, head: HeadName, classes: Sequence[str] = (), rows: Path | None = None) -> Self:
+    def open(cls, run: Path, head: HeadName, classes: Sequence[str] = (), new: New | None = None) -> Self:
         """Open a run and gather the candidates, see `dsva.zeroshot.candidates.candidates`.
 
         Raises:
-            UserError: as `Trained.open` and `candidates`, or gamma is to come from a validation run that it cannot come from.
+            UserError: as `Trained.open`, `candidates` and `New.candidates`, or gamma is to come from a validation run that it
+                cannot come from.
         """
         trained = Trained.open(run)
         experiment = trained.experiment
-        chosen = candidates(experiment.table, experiment.sets, classes, rows)
+        table, sets = experiment.table, experiment.sets
+        chosen = candidates(table, sets, classes, new.candidates(table, sets.seen) if new else ())
         gamma = choose_gamma(experiment.config.eval, head, provenance(experiment, 0, "", ""))
         return cls.of(trained, head, chosen, gamma, device())
 
@@ -58,7 +86,7 @@ class Viewer:
     def of(cls, trained: Trained, head: HeadName, chosen: Candidates, gamma: tuple[float, str], on: torch.device) -> Self:
         """Put an opened run before candidates."""
         trained.model.to(on).eval()
-        return cls(trained, judge(trained.experiment, head, chosen, gamma[0], on), gamma, on)
+        return cls(trained, judge(trained.experiment, head, chosen, gamma[0], on), gamma, on, chosen.made)
 
     def look(self, images: Sequence[str], bad: list[Bad]) -> Iterator[Seen]:
         """Look at images, batch by batch.

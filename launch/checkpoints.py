@@ -59,7 +59,7 @@ def export(
     target: Annotated[Path, typer.Argument(help="New folder for the model.", show_default=False)],
     best: Annotated[bool, typer.Option("--best", help="The best checkpoint on the validation classes, not the newest.")] = False,
 ) -> None:
-    """Write the trained model by itself: model.safetensors and config.json, for `DSVA.from_pretrained`."""
+    """Write the trained model by itself, for `DSVA.from_pretrained`: model.safetensors, config.json and a model card, README.md."""
     from dsva.train.checkpoint import BEST, PREFIX
     from dsva.trained import Trained
 

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -12,6 +12,9 @@ from rich.markup import escape
 
 from shards.errors import UserError
 from shards.given import Bad
+
+if TYPE_CHECKING:
+    from dsva.viewer import Viewer
 
 # Imports of torch and what needs it stay inside the commands, so that `--help` starts fast.
 # ruff: noqa: PLC0415
@@ -27,6 +30,15 @@ Classes = Annotated[
     typer.Option("--class", help="Candidate: a class of the attribute table, or `seen` or `unseen`; give it once for each."),
 ]
 Rows = Annotated[Path | None, typer.Option(help="JSON or CSV file of further classes: a strength for every attribute.")]
+Described = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--new",
+        help="New class, as `Name: description` or by a name that says it all; give it once for each. Its attributes come from "
+        "the text, by the CLIP model of the attribute table or of --clip; or else by the attributes that the text names.",
+    ),
+]
+Clip = Annotated[str | None, typer.Option(help="CLIP model that reads descriptions: a folder, or a hub id.")]
 
 
 def explain(
@@ -36,17 +48,18 @@ def explain(
     head: Head = "proto",
     classes: Classes = None,
     rows: Rows = None,
+    new: Described = None,
+    clip: Clip = None,
 ) -> None:
     """Show why images go to their classes: attention maps, region, and what each attribute adds to the score.
 
-    The candidates are all classes of the run unless --class or --rows says otherwise. Images that cannot be read are
+    The candidates are all classes of the run unless --class, --new or --rows says otherwise. Images that cannot be read are
     listed at the end, and the exit code is then 2.
     """
     from dsva.report.explained import explain_images
-    from dsva.viewer import Viewer
 
     console = Console(highlight=False)
-    viewer = Viewer.open(run_dir, head, classes or [], rows)
+    viewer = _viewer(run_dir, head, classes, (rows, new, clip), console)
     explanations, bad = explain_images(viewer, images, out)
     known = [explanation for explanation in explanations if explanation.true in viewer.judge.names]
     right = sum(explanation.predicted == explanation.true for explanation in known)
@@ -66,11 +79,13 @@ def predict(
     head: Head = "proto",
     classes: Classes = None,
     rows: Rows = None,
+    new: Described = None,
+    clip: Clip = None,
     top: Annotated[int, typer.Option(help="Candidates that are told for each image, best first.", min=1)] = 3,
 ) -> None:
-    """Sort images into classes of the run, other classes of its attribute table, or new ones that a file describes.
+    """Sort images into classes of the run, other classes of its attribute table, or new ones by description or row.
 
-    The candidates are all classes of the run unless --class or --rows says otherwise. Images that cannot be read are
+    The candidates are all classes of the run unless --class, --new or --rows says otherwise. Images that cannot be read are
     listed at the end, and the exit code is then 2.
     """
     if out and out.suffix not in (".csv", ".json"):
@@ -78,10 +93,9 @@ def predict(
 
     from dsva.files import write_atomically
     from dsva.predict import predict as predict_images
-    from dsva.viewer import Viewer
 
     console = Console(highlight=False, stderr=True)
-    made = predict_images(Viewer.open(run_dir, head, classes or [], rows), images, top)
+    made = predict_images(_viewer(run_dir, head, classes, (rows, new, clip), console), images, top)
     if out:
         write_atomically(out, made.json() if out.suffix == ".json" else made.csv())
     else:
@@ -103,17 +117,20 @@ def map_scene(
     head: Head = "proto",
     classes: Classes = None,
     rows: Rows = None,
+    new: Described = None,
+    clip: Clip = None,
 ) -> None:
     """Map a large GeoTIFF scene: windows slide over it, each cell gets the class that its windows favour.
 
     The candidates are as for `dsva predict`.
     """
     from dsva.scene import map_scene as write_map
-    from dsva.viewer import Viewer
 
+    console = Console(highlight=False)
+    viewer = _viewer(run_dir, head, classes, (rows, new, clip), console)
     start = time.perf_counter()
-    made = write_map(Viewer.open(run_dir, head, classes or [], rows), scene, out, window, stride)
-    seconds, console = time.perf_counter() - start, Console(highlight=False)
+    made = write_map(viewer, scene, out, window, stride)
+    seconds = time.perf_counter() - start
     for name, share in made.shares().items():
         console.print(escape(f"{100 * share:5.1f} % {name}"))
     console.print(
@@ -143,6 +160,23 @@ def ablate(
     from dsva.ablation import ablate as ablate_experiment
 
     raise typer.Exit(ablate_experiment(config, overrides or [], seeds, Console()))
+
+
+def _viewer(
+    run_dir: Path,
+    head: Literal["proto", "main"],
+    classes: list[str] | None,
+    new: tuple[Path | None, list[str] | None, str | None],
+    console: Console,
+) -> "Viewer":
+    """Open the run, and say where the rows of new classes come from."""
+    from dsva.viewer import New, Viewer
+
+    rows, described, clip = new
+    viewer = Viewer.open(run_dir, head, classes or [], New(rows, described or (), clip))
+    for name, text in viewer.made.items():
+        console.print(escape(f"{name}: {text}"))
+    return viewer
 
 
 def leave_with(bad: Sequence[Bad], console: Console) -> None:

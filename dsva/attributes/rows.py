@@ -29,7 +29,7 @@ def predicted(texts: Floats, rows: Floats, others: Floats) -> Floats:
     centre, mean = texts.mean(0), rows.mean(0)
     centred, targets = texts - centre, rows - mean
     kernel = centred @ centred.T
-    unit = np.trace(kernel) / len(texts)
+    unit = np.trace(kernel) / len(texts) or 1.0  # all alike: the mean is all there is to say
     errors = [left_out_error(kernel, targets, ridge * unit) for ridge in RIDGES]
     ridge = RIDGES[int(np.argmin(errors))] * unit
     weights = np.linalg.solve(kernel + ridge * np.eye(len(texts)), targets)

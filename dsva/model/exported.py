@@ -10,9 +10,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig
 
-from dsva.config import ModelConfig, ScoresConfig
+from dsva.config import DataConfig, ModelConfig, ScoresConfig
 from dsva.files import write_atomically
 from dsva.model.scores import ClassRows, class_rows
+from dsva.pixels import test_pixels
 from dsva.zeroshot.inputs import read_json
 from shards.errors import UserError
 from shards.files import file_sha256
@@ -98,6 +99,10 @@ class Exported(_Part):
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise UserError(f"{folder / CONFIG} is no exported model's ({place}: {first['msg']}): export the run again") from None
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Return the model's input, [B, 3, image_size, image_size], of RGB images as uint8 [B, resize, resize, 3]."""
+        return test_pixels(images, DataConfig(image_size=self.image_size, resize=self.resize, normalize=self.normalize))
 
     def class_rows(self, device: torch.device) -> ClassRows:
         """Return the rows of all classes, as the model was scored with."""

@@ -1,7 +1,7 @@
 """The classes that images are sorted into: any of the run's attribute table, and new ones that a file describes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +16,37 @@ from shards.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Classes by name, [C], and their attributes, [C, K] float32, as strong as an attribute table says them."""
+    """Classes by name, [C], and their attributes, [C, K] float32, as strong as an attribute table says them.
+
+    `made` says of new classes where their rows come from.
+    """
 
     names: tuple[str, ...]
     strengths: NDArray[np.float32]
+    made: Mapping[str, str] = field(default_factory=dict)
 
 
-def candidates(table: AttributeTable, sets: ImageSets, names: Sequence[str] = (), rows: Path | None = None) -> Candidates:
+def candidates(table: AttributeTable, sets: ImageSets, names: Sequence[str] = (), new: Sequence[Candidates] = ()) -> Candidates:
     """Gather candidate classes.
 
     Args:
         table: of the run.
         sets: of the run.
         names: classes of the table, or `seen` or `unseen` for those of the run; none takes all classes of the run,
-            or, where there is a file of rows, no other.
-        rows: file of further classes, see `read_rows`.
+            or, where there are new ones, no other.
+        new: classes that the table has not.
 
     Raises:
-        UserError: a class that is not in the table, one named twice, or a row that does not fit the table.
+        UserError: a class that is not in the table, or one named twice.
     """
     chosen: list[str] = []
-    for name in names or (() if rows else ("seen", "unseen")):
+    for name in names or (() if new else ("seen", "unseen")):
         chosen += {"seen": sets.seen, "unseen": sets.unseen}.get(name, (name,))
-    new = read_rows(rows, table) if rows else Candidates((), np.empty((0, len(table.names)), np.float32))
-    every = (*chosen, *new.names)
+    every = (*chosen, *(name for each in new for name in each.names))
     if same := same_names(every):
         raise UserError(f"the candidates {same[0]!r} and {same[1]!r} are one class: leave one of them out, or rename it")
-    return Candidates(every, np.concatenate([table.rows(chosen), new.strengths]))
+    made = {name: text for each in new for name, text in each.made.items()}
+    return Candidates(every, np.concatenate([table.rows(chosen), *(each.strengths for each in new)]), made)
 
 
 def read_rows(path: Path, table: AttributeTable) -> Candidates:
@@ -55,7 +59,8 @@ def read_rows(path: Path, table: AttributeTable) -> Candidates:
     """
     plain = read_json(path)[0] if path.suffix.lower() == ".json" else {}
     described = plain if plain and "matrix" not in plain else _from_table(load(path))
-    return Candidates(tuple(described), np.stack([_row(path, name, row, table) for name, row in described.items()]))
+    made = {name: f"from {path}" for name in described}
+    return Candidates(tuple(described), np.stack([_row(path, name, row, table) for name, row in described.items()]), made)
 
 
 def _from_table(given: AttributeTable) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from PIL import Image
 from small_runs import ATTRIBUTES, IMAGES, SEEN, UNSEEN
 
 from dsva.predict import Predictions, predict
-from dsva.viewer import Viewer
+from dsva.viewer import New, Viewer
 from dsva.zeroshot.attributes import load
 from dsva.zeroshot.candidates import read_rows
 from dsva.zeroshot.kept import DECISIONS, Kept
@@ -72,12 +72,12 @@ def test_a_class_by_its_row_scores_like_the_class_of_that_row(run_dir: Path, tmp
     rows = tmp_path / "rows.json"
     rows.write_text(json.dumps({"my pond": row("Pond"), "my square": row("Square")}))
     known = predict(Viewer.open(run_dir, "proto", ["Pond", "Square"]), [shards], 2)
-    new = predict(Viewer.open(run_dir, "proto", rows=rows), [shards], 2)
+    new = predict(Viewer.open(run_dir, "proto", new=New(rows)), [shards], 2)
     renamed = {"Pond": "my pond", "Square": "my square"}
     assert [[(renamed[name], score) for name, score in image.ranked] for image in known.images] == [
         list(image.ranked) for image in new.images
     ]
-    both = predict(Viewer.open(run_dir, "proto", ["seen"], rows), [shards], 8)
+    both = predict(Viewer.open(run_dir, "proto", ["seen"], New(rows)), [shards], 8)
     assert {name for name, _ in both.images[0].ranked} == {*SEEN, "my pond", "my square"}
 
 
@@ -117,6 +117,26 @@ def test_rows_that_do_not_fit_the_table_are_refused(
     (tmp_path / "rows.json").write_text('{"new": 3}')
     with pytest.raises(UserError, match="class 'new' must map attribute names to strengths"):
         read_rows(tmp_path / "rows.json", load(ATTRIBUTES))
+
+
+def test_new_classes_by_the_attributes_that_their_text_names(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["predict", run_dir, "Pond/pond_1", "--class", "Forest", "--new", "Reservoir: ponds and trees, no sand"]
+    assert call(monkeypatch, *given, "--out", tmp_path / "made.json") == 0
+    assert "Reservoir: by its words: " in capsys.readouterr().err
+    made = json.loads((tmp_path / "made.json").read_text())
+    assert made["candidates"] == ["Forest", "Reservoir"]
+    assert made["new_classes"]["Reservoir"].startswith("by its words: ")
+    for text, sentence in (
+        ("Pond: water", "'Pond' is in the run's attribute table"),
+        ("Moon: craters", "'craters' names none of the run's attributes"),
+        (": water", "has no name"),
+    ):
+        assert call(monkeypatch, "predict", run_dir, "Pond/pond_1", "--new", text) == 2
+        assert sentence in capsys.readouterr().err
+    assert call(monkeypatch, "predict", run_dir, "Pond/pond_1", "--clip", "x") == 2
+    assert "give a class with --new" in capsys.readouterr().err
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:

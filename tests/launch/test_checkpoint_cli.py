@@ -1,17 +1,21 @@
 """`dsva checkpoint` on a finished run."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from small_runs import small_run
 from typer.testing import CliRunner, Result
 
 from dsva.model.dsva import DSVA
 from dsva.model.exported import Exported
 from dsva.trained import Trained
+from dsva.zeroshot.results import RESULTS, Results
+from dsva.zeroshot.tables import summary
 from launch.cli import app
 from shards.errors import UserError
 
@@ -55,7 +59,7 @@ def test_no_checkpoints(tmp_path: Path) -> None:
 def test_exported_model_is_the_run(run: Path, tmp_path: Path) -> None:
     assert checkpoint("export", run, tmp_path / "model").exit_code == 0
     trained, model, exported = Trained.open(run), DSVA.from_pretrained(tmp_path / "model"), Exported.read(tmp_path / "model")
-    assert {path.name for path in (tmp_path / "model").iterdir()} == {"model.safetensors", "config.json"}
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {"model.safetensors", "config.json", "README.md"}
     images = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     trained.model.eval()
     with torch.no_grad():
@@ -67,10 +71,37 @@ def test_exported_model_is_the_run(run: Path, tmp_path: Path) -> None:
     assert exported.source.checkpoint_sha256 == trained.checkpoint.sha256()
 
 
+def test_model_card_tells_where_the_model_comes_from_and_how_it_scores(run: Path, tmp_path: Path) -> None:
+    checkpoint("export", run, tmp_path / "model")
+    text, results = (tmp_path / "model" / "README.md").read_text(), Results.read(run / RESULTS)
+    _, front, body = text.split("---\n", 2)
+    assert yaml.safe_load(front)["pipeline_tag"] == "zero-shot-image-classification"
+    assert f"Seen in training ({len(results.seen)}): {', '.join(results.seen)}." in body
+    assert f"Never seen ({len(results.unseen)}): {', '.join(results.unseen)}." in body
+    assert summary(results).markdown() in body
+    assert f"| shard set, digest | {results.provenance.data_digest} |" in body
+    assert results.provenance.attributes_sha256 in body
+    assert "{" not in re.sub("```.*?```", "", body, flags=re.DOTALL)
+
+
+def test_the_cards_example_runs(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint("export", run, tmp_path / "model")
+    monkeypatch.chdir(tmp_path / "model")
+    shutil.copy(run.parent / "images" / "Pond" / "pond_1.jpg", "scene.jpg")
+    (example,) = re.findall("```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    exec(example, {})
+    assert capsys.readouterr().out.strip() in Exported.read(Path()).classes
+
+
 def test_best_is_exported(run: Path, tmp_path: Path) -> None:
     checkpoint("export", run, tmp_path / "model", "--best")
     best = next((run / "checkpoints").glob("best-*"))
-    assert Exported.read(tmp_path / "model").source.step == int(best.name.removeprefix("best-"))
+    step = int(best.name.removeprefix("best-"))
+    assert Exported.read(tmp_path / "model").source.step == step
+    scored = step == Results.read(run / RESULTS).provenance.checkpoint_step
+    assert ("This checkpoint was not scored." in (tmp_path / "model" / "README.md").read_text()) != scored
 
 
 def test_export_needs_a_new_folder(run: Path, tmp_path: Path) -> None:
