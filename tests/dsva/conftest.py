@@ -1,9 +1,11 @@
 """Fixtures shared by the tests of dsva."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import Page, find_browser, open_browser
 from fork_server import ForkServer
 from noise import Noise, noise
 from small_runs import small_run
@@ -27,3 +29,13 @@ def dsva(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Noise:
     """96 pictures of noise in 8 classes, and a configuration that trains on them in a moment."""
     return noise(tmp_path_factory.mktemp("noise"))
+
+
+@pytest.fixture(scope="session")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A browser; tests that need it are counted as skipped where none is installed."""
+    if not find_browser():
+        without = pytest.fail if os.environ.get("DSVA_TEST_EVERYTHING") else pytest.skip
+        without("no Chromium is installed: apt-get install chromium")
+    with open_browser(tmp_path_factory.mktemp("profile")) as page:
+        yield page
