@@ -1,4 +1,4 @@
-"""The demonstration: draw scenes, pack them, train a small model, score classes it has never seen, show what it looked at."""
+"""The demonstration: draw scenes, pack them, choose gamma, train a small model, score classes it has never seen, show why."""
 
 from collections.abc import Sequence
 from importlib.resources import as_file, files
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from dsva.ablation import finished
 from dsva.config import load
 from dsva.demo.scenes import draw_scenes
 from dsva.report.build import write_report
@@ -23,14 +24,20 @@ def run_demo(target: Path, overrides: Sequence[str], console: Console) -> int:
         UserError: an override is wrong, or the folder cannot be used.
     """
     with as_file(files("dsva.demo") / "demo.yaml") as path:
-        config = load(path, (*_places(target), *overrides))
-    if not config.data.shards.is_dir():
+        final = load(path, (*_places(target), f"eval.validation_run={target / 'validation'}", *overrides))
+        first = load(path, (*_places(target), *overrides, "validation.partition=0", f"run.dir={target / 'validation'}"))
+    if not final.data.shards.is_dir():
         console.print(f"drawing scenes into {target / 'scenes'}")
         draw_scenes(target / "scenes", IMAGES_PER_CLASS)
-        pack(open_source(target / "scenes"), config.data.shards, workers=2, console=console)
-    code = run(config, console)
+        pack(open_source(target / "scenes"), final.data.shards, workers=2, console=console)
+    if not finished(first):
+        console.rule("a third of the seen classes held out, to choose gamma by them")
+        if code := run(first, console):
+            return code
+    console.rule("all seen classes train")
+    code = run(final, console)
     if code == 0:
-        console.print(f"look at it: {write_report(config.run.dir)}")
+        console.print(f"look at it: {write_report(final.run.dir)}", soft_wrap=True)
     return code
 
 

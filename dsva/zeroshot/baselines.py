@@ -57,7 +57,11 @@ def baselines(experiment: Experiment, model: DSVA, ranks: Ranks) -> dict[str, De
 def linear(
     experiment: Experiment, train: NDArray[np.float64], test: NDArray[np.float64], train_labels: Ids, test_labels: Ids
 ) -> dict[str, Decisions]:
-    """Fit the linear maps to training features [N, D] and decide on test features [M, D]; rows as for cosine scores."""
+    """Fit the linear maps to training features [N, D] and decide on test features [M, D]; rows as for cosine scores.
+
+    Scores are in units of their deviation over training images and seen classes: their own scale hangs on the strengths that
+    were chosen, and a gamma would not carry over from a validation run that chose others.
+    """
     sets = experiment.sets
     strengths = torch.from_numpy(experiment.table.rows(sets.classes))
     cosine = experiment.config.scores.model_copy(update={"kind": "cosine"})
@@ -66,7 +70,8 @@ def linear(
     found = {}
     for method, (_, score, _) in METHODS.items():
         weights, _ = fitted(method, train, train_labels, rows[: sets.n_seen])
-        found[method] = decide(score(test, weights, rows), test_labels, sets.n_seen)
+        unit = max(float(score(train, weights, rows[: sets.n_seen]).std()), MIN_DEVIATION)
+        found[method] = decide(score(test, weights, rows) / unit, test_labels, sets.n_seen)
     return found
 
 

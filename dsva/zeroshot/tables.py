@@ -78,16 +78,16 @@ def summary(results: Results) -> Table:
 def confidence(results: Results) -> Table:
     """Return two rows a source of scores: how far other images, and other classes, would have moved its figures."""
     rows = [
-        [f"{name}, other {what}", *map(_ends, (found.zsl, found.seen, found.unseen, found.harmonic))]
+        [f"{name}, {what}", *map(_ends, (found.zsl, found.seen, found.unseen, found.harmonic))]
         for name, head in results.heads.items()
-        for what, found in (("images", head.over_images), ("classes and images", head.over_classes))
+        for what, found in (("images", head.over_images), ("classes", head.over_classes))
         if found
     ]
     return Table(
         "95 % confidence",
         ("scores by", "ZSL", "S", "U", "H"),
         rows,
-        "Percent, by bootstrap: drawing each class's test images again; and drawing the classes, then their images.",
+        "Percent, by bootstrap. Images: each class's test images drawn again. Classes: the classes drawn, then their images.",
     )
 
 
@@ -112,7 +112,7 @@ def percent(share: float) -> str:
 
 
 def _ends(interval: Interval | None) -> str:
-    return "-" if interval is None else f"{percent(interval.low)} to {percent(interval.high)}"
+    return "-" if interval is None else f"{percent(interval.low)}\N{EN DASH}{percent(interval.high)}"
 
 
 def _figures(head: Head) -> list[str]:

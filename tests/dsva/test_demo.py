@@ -29,17 +29,20 @@ def check_new_classes(run: Path, images: Path) -> None:
         right = sum(image.ranked[0][0] == expected[Path(image.image).parent.name] for image in made.images)
         assert right > 2 * len(made.images) / len(TOLD), "not even twice as good as chance"
 
+SHORT = ["train.steps=32", "run.log_every=16"]
+
 
 def test_unseen_classes_are_recognised(tmp_path: Path) -> None:
     said = io.StringIO()
-    assert run_demo(tmp_path, ["train.steps=40", "run.log_every=20"], Console(file=said)) == 0
+    assert run_demo(tmp_path, SHORT, Console(file=said)) == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["chance"]["zsl"] == 0.2
     assert max(head["zsl"] for head in results["heads"].values()) > 0.4
+    assert all("validation run" in head["gzsl"]["gamma_source"] for head in results["heads"].values())
     page = (tmp_path / "run" / "report.html").read_text()
     assert page.count("data:image/png;base64,") >= 20
     assert "report.html" in said.getvalue()
     check_new_classes(tmp_path / "run", tmp_path / "scenes" / "images")
     before = said.tell()
-    assert run_demo(tmp_path, ["train.steps=40", "run.log_every=20"], Console(file=said)) == 0
+    assert run_demo(tmp_path, SHORT, Console(file=said)) == 0
     assert "continuing from" in said.getvalue()[before:]
