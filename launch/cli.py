@@ -1,6 +1,7 @@
 """The command line: reads arguments, calls the packages, turns mistakes into one sentence and exit code 2."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -27,15 +28,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(shards_app, name="shards")
-app.add_typer(sweep_app, name="sweep")
-app.add_typer(checkpoint_app, name="checkpoint")
-app.add_typer(attributes_app, name="attributes")
-app.command()(pack)
-app.command()(choose)
-app.command()(submit)
-app.command()(doctor)
-
 RunFolder = Annotated[Path, typer.Argument(help="Run directory, as written by `dsva train`.", show_default=False)]
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file, such as configs/aid_25_5.yaml.", show_default=False)]
 Overrides = Annotated[
@@ -44,7 +36,6 @@ Overrides = Annotated[
 ]
 
 
-@app.command()
 def train(config: ConfigFile, overrides: Overrides = None) -> None:
     """Train DSVA; the same command again continues the run.
 
@@ -56,7 +47,6 @@ def train(config: ConfigFile, overrides: Overrides = None) -> None:
     raise typer.Exit(run(load(config, overrides or []), Console()))
 
 
-@app.command(name="eval")
 def evaluate(run_dir: RunFolder, overrides: Overrides = None) -> None:
     """Score a finished run on its test classes, ZSL and GZSL: table, pictures and results.json."""
     from dsva.trained import evaluate_run
@@ -64,7 +54,6 @@ def evaluate(run_dir: RunFolder, overrides: Overrides = None) -> None:
     evaluate_run(run_dir, overrides or [], Console())
 
 
-@app.command()
 def demo(
     target: Annotated[Path, typer.Argument(help="Folder for scenes, shards and run.")] = Path("RUNS/demo"),
     overrides: Overrides = None,
@@ -75,14 +64,6 @@ def demo(
     raise typer.Exit(run_demo(target, overrides or [], Console()))
 
 
-app.command()(explain)
-app.command()(report)
-app.command()(predict)
-app.command(name="map")(map_scene)
-app.command()(ablate)
-
-
-@app.command(name="config")
 def show_config() -> None:
     """List every key of the configuration with its default and meaning."""
     from dsva.config import documentation
@@ -91,6 +72,21 @@ def show_config() -> None:
     for row in documentation():
         table.add_row(*row)
     Console().print(table)
+
+
+# In the order of `dsva --help`.
+PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
+    "The journey": {"pack": pack, "choose": choose, "train": train, "eval": evaluate, "demo": demo, "config": show_config},
+    "What a run can do": {"report": report, "explain": explain, "predict": predict, "map": map_scene, "ablate": ablate},
+    "On a cluster": {"submit": submit, "sweep": sweep_app, "doctor": doctor},
+    "What lies on disk": {"shards": shards_app, "attributes": attributes_app, "checkpoint": checkpoint_app},
+}
+for panel, commands in PANELS.items():
+    for name, command in commands.items():
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, rich_help_panel=panel)
+        else:
+            app.command(name=name, rich_help_panel=panel)(command)
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ def check_new_classes(run: Path, images: Path) -> None:
         right = sum(image.ranked[0][0] == expected[Path(image.image).parent.name] for image in made.images)
         assert right > 2 * len(made.images) / len(TOLD), "not even twice as good as chance"
 
+
 SHORT = ["train.steps=32", "run.log_every=16"]
 
 
