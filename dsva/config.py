@@ -216,7 +216,8 @@ class EvalConfig(Section):
     """Finished run with a validation partition whose best gamma is used, or a folder of `dsva choose`: the mean of those chosen."""
     protocol: Literal["honest", "paper", "exemplars"] = "honest"
     """`honest`: nothing is chosen on the test classes, and leaks are refused. `paper`: as published, the best of the steps at which
-    the test classes were scored (`validation.every`) and the best gamma are reported too, beside what that gains. `exemplars`:
+    the test classes were scored (`validation.every`) and the best gamma are reported too, beside what that gains; the .mat
+    files' training sets are taken as they are, test images of seen classes included. `exemplars`:
     rows of unseen classes may come from some of their images, and every table says that this is not zero-shot."""
 
 

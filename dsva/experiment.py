@@ -49,7 +49,8 @@ class Experiment:
         split = find_split(shards, classes.splits, classes.split)
         table.rows((*split.seen, *split.unseen))
         table = table.part(config.validation.partition)
-        sets = image_sets(shards, split, classes.seen_test_share, config.validation, shots, classes.exclude_near)
+        published = config.eval.protocol == "paper"
+        sets = image_sets(shards, split, classes.seen_test_share, config.validation, shots, classes.exclude_near, published)
         sets = check_table(table, split, shards, sets, config.eval)
         if data.ways > sets.n_seen:
             raise UserError(f"data.ways={data.ways} is more than the {sets.n_seen} seen classes: lower it")

@@ -5,7 +5,7 @@ same game inside the honest run's training images, so that nothing chosen with i
 No choice here depends on the run's seed: all runs on a shard set share their test images.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xxhash
@@ -20,13 +20,14 @@ from shards.index import ShardSet
 from shards.order import HOLD_OUT, Hashes, Ids, hashes
 
 TEST, VALIDATION, THIRDS = range(3)  # streams under HOLD_OUT
+BOTH = "trainandtestseen"  # as `alias` reduces what the .mat files' source calls it
 MIN_SEEN = 6  # classes, for a validation partition: a third of them must be two at least
 TRAIN_NAMES, TEST_NAMES = ("train", "training"), ("testseen", "test", "testing", "val", "validation")
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSets:
-    """Which images do what; the three sets share no image and no image content.
+    """Which images do what; the three sets share no image and no image content, but as published `train` may hold `seen_test`.
 
     Attributes:
         classes: the classes of this run, seen before unseen, [C]; places in it are the labels of scores.
@@ -64,6 +65,7 @@ def image_sets(
     validation: ValidationConfig,
     shots: int = 1,
     exclude_near: int | None = None,
+    published: bool = False,
 ) -> ImageSets:
     """Divide the images of a shard set among training and tests.
 
@@ -79,6 +81,8 @@ def image_sets(
         shots: images that every class must keep for training.
         exclude_near: bits in which the difference hash of a training image may differ from a test image's, for it to be
             left out; None only warns of equal hashes.
+        published: also train on those test images of seen classes that the source's own training set holds, as the authors of
+            DSVA do, and warn of it.
 
     Raises:
         UserError: a class that the shard set does not have, or one with too few images for any of the sets.
@@ -89,7 +93,17 @@ def image_sets(
         sets = _inside_training(data, sets, third(split.seen, validation.partition), validation.seen_share, exclude_near)
         seen_test_share = validation.seen_share
     _check_enough(data, sets, shots, tested=seen_test_share > 0 or len(sets.seen_test) > 0)
-    return sets
+    return _as_published(data, sets) if published else sets
+
+
+def _as_published(data: ShardSet, sets: ImageSets) -> ImageSets:
+    both = sets.seen_test[in_splits(data, sets.seen_test, (BOTH,))]
+    if len(both) == 0:
+        return sets
+    told = (
+        f"as published, {len(both)} of the {len(sets.seen_test)} test images of seen classes are trained on: S and H are not honest"
+    )
+    return replace(sets, train=np.union1d(sets.train, both), warnings=(*sets.warnings, told))
 
 
 def _honest(data: ShardSet, split: Split, seen_test_share: float, exclude_near: int | None) -> ImageSets:
@@ -139,7 +153,7 @@ def _named_test(data: ShardSet, seen: Ids) -> Ids | None:
     """Return the seen classes' test images if the source named them: its first of test and validation images."""
     if not in_splits(data, seen, TRAIN_NAMES).any():
         return None
-    named = (seen[in_splits(data, seen, (name,))] for name in TEST_NAMES)
+    named = (seen[in_splits(data, seen, (name, BOTH) if name == "testseen" else (name,))] for name in TEST_NAMES)
     return next((ids for ids in named if len(ids)), None)
 
 

@@ -26,7 +26,7 @@ class MatFiles:
     """The images of one class split.
 
     A sample's split is `train`, `test_seen` or `test_unseen`, or "" for an image in no index set. The
-    authors' `train_zsl_loc` may hold images of `test_seen_loc` too: those are `test_seen`, so that what
+    authors' `train_zsl_loc` may hold images of `test_seen_loc` too: those are `train_and_test_seen`, so that what
     is called `train` never holds a test image.
 
     Attributes:
@@ -88,7 +88,8 @@ class MatFiles:
             if shared.any():
                 which = f"image {int(np.argmax(shared)) + 1} of split {self.number}"
                 raise UserError(f"{self.splits_file}: {names} share {which}: test images would be trained on")
-        chosen = np.select([unseen, seen, train_zsl | train_gzsl], ["test_unseen", "test_seen", "train"], "")
+        cases = {"test_unseen": unseen, "train_and_test_seen": seen & train_zsl, "test_seen": seen, "train": train_zsl | train_gzsl}
+        chosen = np.select(list(cases.values()), list(cases), "")
         return [str(split) for split in chosen]
 
 

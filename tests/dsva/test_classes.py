@@ -132,3 +132,21 @@ def test_unknown_class_and_too_few_classes_are_refused(data: ShardSet, split: Sp
         image_sets(data, replace(split, unseen=("bare_land",)), 0.2, HONEST)
     with pytest.raises(UserError, match="needs at least 6 seen classes, the split has 5"):
         image_sets(data, replace(split, seen=split.seen[:5]), 0.2, ValidationConfig(partition=0))
+
+
+def test_published_training_sets_hold_test_images_only_where_asked_and_said() -> None:
+    names = ("", "train", "test_seen", "train_and_test_seen", "test_unseen")
+
+    def split_of(key: str) -> int:
+        name, number = key.split("/")
+        return 4 if name == "c" else {0: 2, 1: 3, 2: 3}.get(int(number), 1)
+
+    data = shard_set([(f"{name}/{i}", f"{name}{i}".encode()) for name in "abc" for i in range(8)], names, split_of)
+    split = Split("own", ("a", "b"), ("c",), "")
+    honest = image_sets(data, split, 0.2, ValidationConfig())
+    paper = image_sets(data, split, 0.2, ValidationConfig(), published=True)
+    assert keys(data, honest.seen_test) == keys(data, paper.seen_test) == {f"{name}/{i}" for name in "ab" for i in range(3)}
+    assert keys(data, honest.train) == {f"{name}/{i}" for name in "ab" for i in range(3, 8)}
+    assert keys(data, paper.train) == {f"{name}/{i}" for name in "ab" for i in range(1, 8)}
+    assert paper.warnings[-1] == "as published, 4 of the 6 test images of seen classes are trained on: S and H are not honest"
+    assert len(paper.warnings) == len(honest.warnings) + 1

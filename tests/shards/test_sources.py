@@ -170,7 +170,7 @@ def test_mat_files(images: Path, tmp_path: Path) -> None:
     found = records(write_mats(tmp_path, images), images=images, split_number=1)
     assert found.keys() == keys_of(images)
     assert all(record.class_name == key.split("/")[0] for key, record in found.items())
-    assert [record.split for record in found.values()] == ["train"] * 10 + ["test_seen"] * 2 + ["test_unseen"] * 6
+    assert [record.split for record in found.values()] == ["train"] * 10 + ["train_and_test_seen"] * 2 + ["test_unseen"] * 6
 
 
 @pytest.mark.parametrize(
