@@ -205,6 +205,21 @@ class TrainConfig(Section):
     """Decay of a running mean of the weights, which is what is evaluated; 0 keeps none."""
 
 
+class FaultsConfig(Section):
+    """Bad steps and hangs."""
+
+    skip_budget: int = Field(5, ge=0)
+    """Steps with a loss or gradient that is not finite are left out; with more than this many of them within `skip_window`
+    the run goes back to the last checkpoint before them, and passes over the batches since."""
+    skip_window: int = Field(200, ge=1)
+    """Steps within which bad ones are counted."""
+    rollbacks: int = Field(2, ge=0)
+    """How often a run goes back; after that it ends."""
+    hang_seconds: float = Field(900, ge=0)
+    """A process that gets no further for so long writes its stacks into the run directory and ends the run, and so do the others.
+    Give more than it takes to compile, or to wait for the slowest rank's save; 0 never does."""
+
+
 class EvalConfig(Section):
     """Scoring."""
 
@@ -251,6 +266,7 @@ class Config(Section):
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
+    faults: FaultsConfig = FaultsConfig()
     eval: EvalConfig = EvalConfig()
     run: RunConfig = RunConfig()
 

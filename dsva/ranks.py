@@ -58,7 +58,8 @@ class Ranks:
             steps = settings["gradient_accumulation_steps"]
             self.accelerator = Accelerator(gradient_accumulation_steps=steps, deepspeed_plugin=plugin, kwargs_handlers=[group])
         else:
-            unused = DistributedDataParallelKwargs(find_unused_parameters=unused_parameters)
+            # Buffers are constants here: to send them before every forward pass would make ranks wait for nothing.
+            unused = DistributedDataParallelKwargs(find_unused_parameters=unused_parameters, broadcast_buffers=False)
             # Without a GPU, Accelerate looks at the environment of torchrun only if it is told to use the CPU.
             cpu = not torch.cuda.is_available()
             self.accelerator = Accelerator(cpu=cpu, mixed_precision=precision, kwargs_handlers=[unused])
@@ -106,6 +107,10 @@ class Ranks:
     def barrier(self) -> None:
         """Return when all ranks have called it."""
         self.accelerator.wait_for_everyone()
+
+    def forget(self) -> None:
+        """Let go of the model and the optimizer, so that others can take their place."""
+        self.accelerator.free_memory()
 
     def close(self) -> None:
         """Leave the process group, if there is one."""

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dsva.train.watchdog import HUNG
 from launch.folder import JobFolder
 from launch.insist import insist
 from launch.place import Place
@@ -51,6 +52,8 @@ def described(code: int) -> str:
     if code > 128 and code - 128 in set(signal.Signals):
         name = signal.Signals(code - 128).name
         return f"a process died of {name}" + (" (often: out of memory)" if name == "SIGKILL" else "")
+    if code == HUNG:
+        return "the run got no further; the stacks of its processes are in its folder hangs"
     return f"a process ended with exit code {code}"
 
 

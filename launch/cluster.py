@@ -16,6 +16,7 @@ from submitit.helpers import clean_env
 from submitit.slurm.slurm import _make_sbatch_string
 
 from dsva.config import Section
+from dsva.train.stopping import SIGNAL_SECONDS
 from launch.settings import read
 from shards.errors import UserError
 
@@ -130,7 +131,10 @@ def parameters(cluster: ClusterConfig, name: str, folder: Path, at_once: int) ->
         "signal_delay_s": cluster.signal_seconds,
         "array_parallelism": at_once,
         # The code as it was submitted, and nothing from the folder that sbatch was called in.
-        "setup": [*cluster.setup, f"export PYTHONPATH={code}${{PYTHONPATH:+:$PYTHONPATH}} PYTHONSAFEPATH=1"],
+        "setup": [
+            *cluster.setup,
+            f"export PYTHONPATH={code}${{PYTHONPATH:+:$PYTHONPATH}} PYTHONSAFEPATH=1 {SIGNAL_SECONDS}={cluster.signal_seconds}",
+        ],
         # A process that fails takes the others along, which would wait for it for ever. srun does not take over what
         # sbatch was told about processors.
         "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={cluster.cpus_per_task}"],

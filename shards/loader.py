@@ -8,7 +8,7 @@ no worker that outlives a kill, and no signal handler to inherit.
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -142,7 +142,7 @@ class Loader:
     prefetch: int = 3
     allocate: Callable[[tuple[int, ...]], Pixels] = field(default=lambda shape: np.empty(shape, np.uint8))
 
-    def batches(self, start: int, stop: int) -> Iterator[Batch]:
+    def batches(self, start: int, stop: int) -> Generator[Batch, None, None]:
         """Yield this rank's part of the global batches `start` to `stop` - 1.
 
         Raises:

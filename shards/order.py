@@ -143,6 +143,18 @@ class Sequential:
         return -(-len(self.ids) // self.batch_size)
 
 
+@dataclass(frozen=True, eq=False)
+class Shifted:
+    """An order without some of its batches: step s has the batch of step s + `by`."""
+
+    order: Order
+    by: int
+
+    def batch(self, step: int) -> Ids:
+        """Return the sample ids of the global batch of `step`, in position order."""
+        return self.order.batch(step + self.by)
+
+
 def part(size: int, rank: int, world_size: int) -> slice:
     """Return the positions of a global batch of `size` that belong to `rank`: contiguous, differing by at most one."""
     return slice(rank * size // world_size, (rank + 1) * size // world_size)

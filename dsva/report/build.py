@@ -25,6 +25,7 @@ from dsva.report.panels import panel
 from dsva.report.published import published
 from dsva.train.metrics import METRICS
 from dsva.train.record import ENVIRONMENT, STARTS
+from dsva.train.slowest import slowest_table
 from dsva.trained import Trained
 from dsva.viewer import Viewer
 from dsva.zeroshot.candidates import candidates
@@ -60,6 +61,7 @@ def write_report(folder: Path, images_per_class: int = 4) -> Path:
     kept = Kept.read(folder / DECISIONS, results.provenance.checkpoint_sha256)
     trained = Trained.open(folder, (f"run.dir={folder}",))
     decisions, quality = _looked_at(trained, images_per_class)
+    times = slowest_table(folder / METRICS)
     sections: list[Section] = [
         TableSection(summary(results)),
         TableSection(published(results)),
@@ -70,6 +72,7 @@ def write_report(folder: Path, images_per_class: int = 4) -> Path:
         TableSection(per_class(results)),
         Charts("How well attributes are read", quality),
         Charts("Training", training_charts(folder / METRICS)),
+        *([TableSection(times)] if times else []),
         Facts("Where the figures come from", _facts(results, folder)),
     ]
     counts = f"{len(results.seen)} classes were seen in training, {len(results.unseen)} were not"

@@ -7,7 +7,7 @@ number of ranks can read it back: nothing is converted, DeepSpeed's own shards a
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,10 +83,14 @@ class Checkpoint:
         return file_sha256(self.path / COMPLETE)
 
 
-def newest(folder: Path, prefix: str = PREFIX) -> tuple[Checkpoint | None, list[str]]:
-    """Return the newest complete checkpoint, and a sentence for each newer one that is damaged."""
+def newest(
+    folder: Path, prefix: str = PREFIX, among: Callable[[int], bool] = lambda step: True
+) -> tuple[Checkpoint | None, list[str]]:
+    """Return the newest complete checkpoint of those steps that `among` admits, and a sentence for each newer damaged one."""
     damaged: list[str] = []
     for checkpoint in stored(folder, prefix):
+        if not among(checkpoint.step):
+            continue
         reason = fault(checkpoint.path)
         if reason is None:
             return checkpoint, damaged

@@ -69,13 +69,25 @@ class Engine:
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of this rank's share of the global loss; the mean over ranks is undone."""
-        self._ranks.accelerator.backward(loss * self._ranks.world_size)
+        self._ranks.accelerator.backward(self._scaled(loss))
+
+    def _scaled(self, loss: Tensor) -> Tensor:
+        # A loss that is not finite can have a finite gradient. Multiplied by NaN, that tells all ranks with the exchange of
+        # gradients; multiplied by 1 it keeps its bits.
+        return loss * torch.where(loss.detach().isfinite(), float(self._ranks.world_size), float("nan"))
 
     def apply(self) -> Tensor:
-        """Clip, step the optimizer, drop the gradients; return the gradient's norm before clipping."""
+        """Clip, step the optimizer, drop the gradients; return the gradient's norm before clipping.
+
+        Where the norm is not finite, nothing is changed. All ranks have the same gradient, and so the same norm.
+        """
         parameters = [p for p in self.plain.parameters() if p.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(parameters, self._clip_norm or float("inf"))
-        self.optimizer.step()
+        # The host waits for the device here, once a step. Deciding on the device (torch.where over all weights and moments, or a
+        # fused AdamW's found_inf) would save that wait, but a loop of several ranks waits at the end of a step anyway, to
+        # agree on signals, and DeepSpeed decides on the host too.
+        if norm.isfinite():
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return norm
 

@@ -89,7 +89,9 @@ class Stopwatch:
         self._images += images
 
     def read(self, world_size: int, device: torch.device) -> dict[str, float]:
-        """Return images/s of all ranks, the share of time spent waiting for data and the memory in MiB, and start anew."""
+        """Return the seconds since the last time, images/s of all ranks, the share of time spent waiting for data and the
+        memory in MiB, and start anew.
+        """
         seconds = time.perf_counter() - self._start
         on_gpu = device.type == "cuda"
         memory = (
@@ -98,6 +100,7 @@ class Stopwatch:
             else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         )
         values = {
+            "interval_seconds": seconds,
             "images_per_second": self._images * world_size / seconds,
             "data_wait_share": self._waited / seconds,
             "memory_mib": memory,

@@ -3,9 +3,12 @@
 config.yaml          the resolved configuration
 environment.json     versions, device, command line, code version
 code.diff            what the checkout held beyond its commit, if anything
-starts.jsonl         every start: when, where, from which step
+starts.jsonl         every start: when, where, why, from which step
+ended.json           why the run ended the last time, as far as it could still say so; gone once it goes on
+bad_steps.jsonl      steps that were left out, with their images, and going back because of them
 checkpoints/         complete checkpoints
 job/                 notes of what started the run, if anything did
+hangs/               stacks of all ranks, where a run got no further
 metrics.jsonl, tensorboard/, results.json and pictures
 """
 
@@ -15,7 +18,7 @@ import os
 import platform
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +30,7 @@ from dsva.zeroshot.results import code_diff, code_version
 from shards.errors import UserError
 
 CONFIG, ENVIRONMENT, DIFF, STARTS, CHECKPOINTS = "config.yaml", "environment.json", "code.diff", "starts.jsonl", "checkpoints"
+ENDED = "ended.json"
 JOB = "job"  # whoever starts the run may keep his notes there before the run begins
 # What may differ between starts of one run: it changes how the run is carried out, not what it computes.
 # Of the inputs, checkpoints know the content: they may have been moved.
@@ -42,6 +46,7 @@ FREE |= {
     ("eval", "gamma"),
     ("eval", "validation_run"),
     ("validation", "every"),
+    ("faults", "hang_seconds"),
 }
 
 
@@ -81,7 +86,24 @@ def read_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
     return load(folder / CONFIG, overrides)
 
 
-def note_start(config: Config, step: int, world_size: int, device: str) -> None:
+def note_end(folder: Path, why: str) -> None:
+    """Leave word for the next start why this one ends."""
+    write_atomically(folder / ENDED, json.dumps({"why": why}) + "\n")
+
+
+def why_started(folder: Path, environment: Mapping[str, str]) -> str:
+    """Say why the run in `folder` is started, as far as the end before and Slurm have left word."""
+    if not (folder / STARTS).is_file():
+        why = "first start"
+    elif (folder / ENDED).is_file():
+        why = f"after: {json.loads((folder / ENDED).read_text())['why']}"
+    else:
+        why = "after a crash or a kill, of which nothing was noted"
+    restarts = int(environment.get("SLURM_RESTART_COUNT", "0"))
+    return f"{why}; restart {restarts} of Slurm job {environment.get('SLURM_JOB_ID')}" if restarts else why
+
+
+def note_start(config: Config, step: int, world_size: int, device: str, device_name: str, why: str) -> None:
     """Write the configuration, add this start to the lineage and describe its environment."""
     folder = config.run.dir
     write_atomically(folder / CONFIG, dump(config))
@@ -92,6 +114,7 @@ def note_start(config: Config, step: int, world_size: int, device: str) -> None:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
         "device": device,
+        "device_name": device_name,
         "world_size": world_size,
     }
     write_atomically(folder / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
@@ -101,7 +124,9 @@ def note_start(config: Config, step: int, world_size: int, device: str) -> None:
         (folder / DIFF).unlink(missing_ok=True)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with (folder / STARTS).open("a") as file:
-        file.write(json.dumps({"time": now, "host": socket.gethostname(), "pid": os.getpid(), "step": step}) + "\n")
+        start = {"time": now, "host": socket.gethostname(), "pid": os.getpid(), "step": step, "why": why}
+        file.write(json.dumps(start) + "\n")
+    (folder / ENDED).unlink(missing_ok=True)
 
 
 def _refuse_other(folder: Path, config: Config) -> None:

@@ -1,7 +1,12 @@
 """A training run from start or checkpoint to its table of scores. The loop."""
 
+import os
 import signal
+import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any
 
 from rich.console import Console
 
@@ -9,17 +14,23 @@ from dsva.config import Config
 from dsva.experiment import Experiment
 from dsva.processes import described
 from dsva.ranks import Ranks
+from dsva.train.bad_steps import GoBackError
 from dsva.train.checkpoint import newest
-from dsva.train.metrics import Metrics
-from dsva.train.record import CHECKPOINTS, note_start, open_record
-from dsva.train.stopping import StopSignal
+from dsva.train.metrics import METRICS, Metrics
+from dsva.train.record import CHECKPOINTS, note_end, note_start, open_record, why_started
+from dsva.train.slowest import slowest_table
+from dsva.train.spending import device_name
+from dsva.train.stopping import Lead, StoppedError, StopSignal
 from dsva.train.trainer import SCORE, Trainer
+from dsva.train.watchdog import Watchdog
 from dsva.train.zero import deepspeed_settings
 from dsva.trained import Trained
 from dsva.zeroshot.baselines import baselines
 from dsva.zeroshot.evaluate import check_gamma, report
 from dsva.zeroshot.results import provenance
 from shards.errors import UserError
+
+Log = Callable[[int, Mapping[str, Any]], None]
 
 
 def run(config: Config, console: Console) -> int:
@@ -29,7 +40,7 @@ def run(config: Config, console: Console) -> int:
         0 when the run is finished, 128 plus a signal's number when it was stopped and saved.
 
     Raises:
-        UserError: anything that is wrong with what the user gave, before the first step.
+        UserError: anything that is wrong with what the user gave, before the first step; or bad steps without end.
     """
     experiment = Experiment.open(config)
     check_gamma(experiment)
@@ -40,50 +51,104 @@ def run(config: Config, console: Console) -> int:
         ranks = Ranks(config.train.precision, unused_parameters=True, deepspeed=deepspeed_settings(config))
         stack.callback(ranks.close)
         ranks.on_first(lambda: stack.enter_context(open_record(config)))
+        lead = Lead(os.environ, None if ranks.rank else console)
         if ranks.rank == 0:
             if told := described():
                 console.print(told)
             for sentence in experiment.sets.warnings:
                 console.print(f"[bold yellow]warning:[/] {sentence}")
-        trainer = Trainer(experiment, ranks, console)
+        try:
+            _to_the_end(experiment, ranks, stop, lead, console)
+            ended, code = "finished", 0
+        except StoppedError as stopped:
+            ended, code = f"stopped by {signal.Signals(stopped.number).name} and saved", 128 + stopped.number
+            if ranks.rank == 0:
+                console.print(f"{ended}: the same command continues the run")
         if ranks.rank == 0:
-            note_start(config, trainer.start, ranks.world_size, str(ranks.device))
-        received = train(trainer, config, ranks, stop, console)
-        if received:
-            console.print(f"stopped by {signal.Signals(received).name} and saved: the same command continues the run")
-            ranks.barrier()
-            return 128 + received
-        decisions = trainer.evaluate() | baselines(experiment, Trained.open(config.run.dir).model.to(ranks.device), ranks)
-        if ranks.rank == 0:
-            checkpoint, _ = newest(config.run.dir / CHECKPOINTS)
-            assert checkpoint is not None, "the last step is always saved"
-            report(experiment, decisions, provenance(experiment, checkpoint.step, checkpoint.sha256(), str(ranks.device)), console)
+            note_end(config.run.dir, ended)
         # gloo's threads let go of their last tensors here, while this one does not hold the interpreter: torch ends the group
         # holding it, and would wait for them for ever.
         ranks.barrier()
-        return 0
+        return code
 
 
-def train(trainer: Trainer, config: Config, ranks: Ranks, stop: StopSignal, console: Console) -> int:
-    """Take the steps that are left; return the number of the signal that stopped them, or 0."""
-    steps, every = config.train.steps, config.run
-    with Metrics.on_rank(ranks.rank, config.run.dir, trainer.start, steps, console) as log:
+def _to_the_end(experiment: Experiment, ranks: Ranks, stop: StopSignal, lead: Lead, console: Console) -> None:
+    """Train, going back where bad steps ask for it, and score."""
+    config, back = experiment.config, None
+    while True:
+        trainer = Trainer(experiment, ranks, console, back)
+        if ranks.rank == 0:
+            why = "went back because of bad steps" if back else why_started(config.run.dir, os.environ)
+            note_start(config, trainer.start, ranks.world_size, str(ranks.device), device_name(ranks.device), why)
+        try:
+            train(trainer, config, ranks, stop, lead, console)
+            break
+        except GoBackError as error:
+            back = error
+            trainer.saver.settle()
+            del trainer
+            ranks.forget()
+        except UserError as error:
+            if ranks.rank == 0:
+                note_end(config.run.dir, str(error))
+            raise
+    decisions = trainer.evaluate(lambda: stop.agree(ranks))
+    decisions |= baselines(experiment, Trained.open(config.run.dir).model.to(ranks.device), ranks)
+    if ranks.rank == 0:
+        checkpoint, _ = newest(config.run.dir / CHECKPOINTS)
+        assert checkpoint is not None, "the last step is always saved"
+        report(experiment, decisions, provenance(experiment, checkpoint.step, checkpoint.sha256(), str(ranks.device)), console)
+        if table := slowest_table(config.run.dir / METRICS):
+            console.print(table.rich())
+
+
+def train(trainer: Trainer, config: Config, ranks: Ranks, stop: StopSignal, lead: Lead, console: Console) -> None:
+    """Take the steps that are left.
+
+    Raises:
+        StoppedError: a signal came, and everything is saved.
+        GoBackError: too many bad steps.
+    """
+    steps, every, phases = config.train.steps, config.run, trainer.phases
+    stop.agree(ranks)
+    start = ranks.first(f"{datetime.now(UTC):%Y%m%dT%H%M%S}")
+    with (
+        Metrics.on_rank(ranks.rank, every.dir, trainer.start, steps, console) as log,
+        Watchdog.over(every.dir, start, ranks.rank, config.faults.hang_seconds, lambda: (phases.now, phases.since)),
+    ):
+        if trainer.owes_validation:
+            trainer.save(trainer.start, _validated(trainer, trainer.start, log, ranks, stop))
+            trainer.saver.settle()
         for batch in trainer.batches():
+            begun, done = time.monotonic(), batch.step + 1
             terms = trainer.step(batch)
-            done = batch.step + 1
             received = ranks.anyone(stop.received)
-            last = received or done == steps
-            if last or done % every.log_every == 0:
+            if received or done == steps or done % every.log_every == 0:
                 log(done, trainer.metrics(batch, terms))
-            score = None
-            if config.validation.every and done % config.validation.every == 0:
-                values = trainer.validate()
-                log(done, values)
-                score = values[SCORE]
+            step_seconds = time.monotonic() - begun
+            score, owed = None, bool(config.validation.every) and done % config.validation.every == 0
+            if owed and not received:
+                try:
+                    score, owed = _validated(trainer, done, log, ranks, stop), False
+                except StoppedError as stopped:
+                    received = stopped.number
+            last = received or done == steps
             due = last or done % every.checkpoint_every == 0 or (score is not None and trainer.saver.improves(score))
-            saved = not due or trainer.save(done, score)
+            saved = not due or trainer.save(done, score, owed)
             if not (trainer.saver.settle(wait=bool(last)) and saved) and last:
                 raise UserError(f"step {done} could not be saved: make room for {config.run.dir} and give the same command again")
+            lead.check(step_seconds, trainer.saver.seconds)
             if received:
-                return received
-    return 0
+                raise StoppedError(received)
+
+
+def _validated(trainer: Trainer, step: int, log: Log, ranks: Ranks, stop: StopSignal) -> float:
+    """Look at the validation classes after `step`, log what comes of it and return the score."""
+
+    def between() -> None:
+        trainer.phases.tick()
+        stop.agree(ranks)
+
+    values = trainer.validate(between)
+    log(step, values)
+    return float(values[SCORE])

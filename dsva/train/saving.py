@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,21 +32,30 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Pending:
-    """A checkpoint that is being written: where it goes, its step, facts of this rank's file, and what goes beside it."""
+    """A checkpoint that is being written: where it goes, its step, facts of this rank's file, what goes beside it, and the
+    last step that the run could go back to.
+    """
 
     final: Path
     step: int
     file: Future[Facts]
     state: Mapping[str, Any]
+    sound: int
 
 
 class Saver:
-    """Saves a run's checkpoints and keeps those that are to be kept; every rank has one and calls it alike."""
+    """Saves a run's checkpoints and keeps those that are to be kept; every rank has one and calls it alike.
+
+    Attributes:
+        seconds: that the last checkpoint took from its beginning until it was whole.
+    """
 
     def __init__(self, folder: Path, ranks: Ranks, config: RunConfig, console: Console) -> None:
         self._folder, self._ranks, self._config, self._console = folder, ranks, config, console
         self._thread = ThreadPoolExecutor(1, "checkpoint") if config.async_save else None
         self._pending: _Pending | None = None
+        self.seconds = 0.0
+        self._begun = 0.0
         best = newest(folder, BEST)[0] if ranks.rank == 0 else None
         self._best: float = ranks.first(best.state()["score"] if best else float("-inf"))
         if ranks.rank == 0:
@@ -56,7 +66,14 @@ class Saver:
         """Tell whether a validation score is better than all before it."""
         return score > self._best
 
-    def save(self, step: int, tensors: Iterable[tuple[str, Tensor]], state: Mapping[str, Any], score: float | None = None) -> bool:
+    def save(
+        self,
+        step: int,
+        tensors: Iterable[tuple[str, Tensor]],
+        state: Mapping[str, Any],
+        score: float | None = None,
+        sound: int | None = None,
+    ) -> bool:
         """Write a checkpoint; every rank calls this with the same tensors in the same order.
 
         Args:
@@ -64,11 +81,13 @@ class Saver:
             tensors: the whole state, (name, full tensor).
             state: plain values to save beside it.
             score: on the validation classes, where they were looked at.
+            sound: the last step before any that went wrong; `step` itself if none is given.
 
         Returns:
             Whether it is on disk, or being written to it; a full disk is a warning, and what was there before stays.
         """
         self.settle()
+        self._begun = time.monotonic()
         final = self._folder / f"{PREFIX}{step:08d}"
         beside = self._beside(final)
         failure = _on_full_disk(lambda: _begin(beside)) if self._ranks.rank == 0 else None
@@ -81,7 +100,7 @@ class Saver:
             future = self._thread.submit(write_safetensors, beside / name, mine)
         else:
             _run(future, lambda: write_safetensors(beside / name, mine))
-        self._pending = _Pending(final, step, future, {**state, "step": step, "score": score})
+        self._pending = _Pending(final, step, future, {**state, "step": step, "score": score}, step if sound is None else sound)
         return True if self._thread else self.settle()
 
     def settle(self, wait: bool = True) -> bool:
@@ -95,6 +114,7 @@ class Saver:
         if not wait and self._ranks.anyone(not pending.file.done()):
             return True
         self._pending = None
+        self.seconds = time.monotonic() - self._begun
         failure = _on_full_disk(pending.file.result)
         everyones = self._ranks.everyones((failure, None if failure else pending.file.result()))
         failure = next((failure for failure, _ in everyones if failure), None)
@@ -131,7 +151,7 @@ class Saver:
         score = pending.state["score"]
         if score is not None and self.improves(score):
             self._link_best(pending)
-        self._retire()
+        self._retire(pending.sound)
 
     def _link_best(self, pending: _Pending) -> None:
         best = self._folder / f"{BEST}{pending.step:08d}"
@@ -145,9 +165,13 @@ class Saver:
             if old.path != best:
                 shutil.rmtree(old.path)
 
-    def _retire(self) -> None:
-        for old in stored(self._folder)[self._config.keep :]:
-            if not (self._config.keep_every and old.step % self._config.keep_every == 0):
+    def _retire(self, sound: int) -> None:
+        keep, keep_every, every = self._config.keep, self._config.keep_every, self._config.checkpoint_every
+        there = stored(self._folder)
+        # The newest that the run would go back to after bad steps is kept besides.
+        target = next((old for old in there if old.step <= sound and old.step % every == 0), None)
+        for old in there[keep:]:
+            if old != target and not (keep_every and old.step % keep_every == 0):
                 shutil.rmtree(old.path)
 
     def _give_up(self, final: Path, failure: str) -> bool:

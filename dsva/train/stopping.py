@@ -1,10 +1,32 @@
 """Stopping is normal: a signal sets a flag, the ranks agree on it, all leave at the same step boundary."""
 
 import signal
+from collections.abc import Mapping
 from types import FrameType
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+
+from shards.errors import UserError
+
+if TYPE_CHECKING:  # who only asks for names needs no torch
+    from dsva.ranks import Ranks
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+# Whoever starts a job says here how many seconds before its end it will be sent a signal.
+SIGNAL_SECONDS = "DSVA_SIGNAL_SECONDS"
+
+
+class StoppedError(Exception):
+    """A signal came during something that can be done again from its beginning.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.number = number
 
 
 class StopSignal:
@@ -27,8 +49,45 @@ class StopSignal:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
+    def agree(self, ranks: "Ranks") -> None:
+        """Ask all ranks, which call this together, whether one of them was told to stop.
+
+        Raises:
+            StoppedError: on all of them, if so.
+        """
+        if number := ranks.anyone(self.received):
+            raise StoppedError(number)
+
     def _remember(self, number: int, _: FrameType | None) -> None:
         if self.received == signal.SIGINT == number:
             # A person who presses Ctrl-C twice does not want to wait for the step.
             raise KeyboardInterrupt
         self.received = self.received or number
+
+
+class Lead:
+    """The time between the signal and the end of a job, against what a step and a save take; rank 0 has one."""
+
+    def __init__(self, environment: Mapping[str, str], console: Console | None) -> None:
+        """Read the lead.
+
+        Raises:
+            UserError: it is no number.
+        """
+        given = environment.get(SIGNAL_SECONDS)
+        try:
+            self._seconds = float(given) if given else float("inf")
+        except ValueError:
+            raise UserError(f"the environment variable {SIGNAL_SECONDS}={given!r} is no number: correct it, or unset it") from None
+        self._console = console
+
+    def check(self, step: float, save: float) -> None:
+        """Warn once if a step and a save, both in seconds, do not fit in."""
+        if self._console is None or step + save <= self._seconds:
+            return
+        self._console.print(
+            f"[bold red]warning:[/] a step takes {step:.1f} s and a save {save:.1f} s, but the job is told only "
+            f"{self._seconds:.0f} s before its end: it may end before it has saved; ask for an earlier signal "
+            f"(signal_seconds, or sbatch --signal=USR2@SECONDS) of more than {step + save:.0f} s"
+        )
+        self._console = None

@@ -1,7 +1,8 @@
 """One process's side of a training run: model, data, optimizer, and what is done with them."""
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from statistics import fmean
 from typing import Any
 
@@ -10,26 +11,31 @@ import xxhash
 from rich.console import Console
 from torch import Tensor
 
+from dsva.cost import Shape, peak_flops
 from dsva.experiment import Experiment
 from dsva.model.losses import Losses
 from dsva.pixels import training_pixels
 from dsva.ranks import Ranks
-from dsva.train.checkpoint import EMA, MODEL, OPTIMIZER, Checkpoint, backbone_sha256, newest
+from dsva.train.bad_steps import BadSteps, GoBackError
+from dsva.train.beginning import beginning
+from dsva.train.checkpoint import EMA, MODEL, OPTIMIZER, backbone_sha256
 from dsva.train.ema import Ema
 from dsva.train.engine import make_deterministic
 from dsva.train.metrics import Stopwatch
 from dsva.train.optimizer import BACKBONE, NORM, set_learning_rate
+from dsva.train.phases import Phases
 from dsva.train.record import CHECKPOINTS
 from dsva.train.saving import Saver
 from dsva.train.schedule import factor
+from dsva.train.slowest import slowest
+from dsva.train.spending import Power, device_name
 from dsva.train.zero import build_engine
 from dsva.zeroshot.evaluate import evaluate
 from dsva.zeroshot.results import measure
 from dsva.zeroshot.scores import Decisions
 from shards.decode import Pixels
-from shards.errors import UserError
 from shards.loader import Batch, Loader, common_side
-from shards.order import Episodes, Order, ShuffledEpochs, part
+from shards.order import Episodes, Order, Shifted, ShuffledEpochs, part
 
 SCORE = "validation/score"  # by which checkpoints are compared
 
@@ -48,14 +54,27 @@ class Trainer:
     Attributes:
         engine: the wrapped model and optimizer.
         start: steps that were taken before this process began.
+        owes_validation: whether the validation after the last of those was cut short by a signal.
+        saver: of its checkpoints.
+        phases: what this process is doing.
     """
 
-    def __init__(self, experiment: Experiment, ranks: Ranks, console: Console) -> None:
+    def __init__(self, experiment: Experiment, ranks: Ranks, console: Console, back: GoBackError | None = None) -> None:
+        """Begin where the run's newest checkpoint left off, or go back to an earlier one.
+
+        Args:
+            experiment: the data side of the run.
+            ranks: all processes; each has a trainer and calls it alike.
+            console: is told where the run goes on, and of what goes wrong.
+            back: why the run goes back, if it does.
+
+        Raises:
+            UserError: the checkpoint does not fit the experiment.
+        """
         config = experiment.config
         self._experiment, self._config, self._ranks = experiment, config, ranks
         make_deterministic(config.run.seed)
-        self._folder = config.run.dir / CHECKPOINTS
-        checkpoint = self._newest(console)
+        checkpoint, course = beginning(config, ranks, experiment.hashes(), back, console)
         model = experiment.build_model()
         # What never moves and can be had again is not saved.
         self._frozen = config.train.heads_only_steps >= config.train.steps and config.model.backbone != "random"
@@ -63,18 +82,21 @@ class Trainer:
         if checkpoint:
             checkpoint.restore_weights(model, mean=False)
         self.engine = build_engine(model, config, ranks)
+        self._parameters = [p for p in self.engine.plain.parameters() if p.requires_grad]
         self._ema = Ema(self.engine, config.train.ema) if config.train.ema else None
         if checkpoint:
             self.engine.restore_moments(checkpoint.tensors(OPTIMIZER))
         if checkpoint and self._ema:
             self._ema.restore(checkpoint.tensors(EMA))
         self.start = checkpoint.step if checkpoint else 0
-        self.saver = Saver(self._folder, ranks, config.run, console)
+        self.owes_validation: bool = checkpoint.state()["owes_validation"] if checkpoint else False
+        self.saver = Saver(config.run.dir / CHECKPOINTS, ranks, config.run, console)
         seen_rows = experiment.class_rows(ranks.device).part(slice(experiment.sets.n_seen))
         self._losses = Losses(seen_rows, config.loss, config.model.region_weight)
-        self._order = sample_order(experiment)
-        self._watch = Stopwatch()
-        self._finite = torch.ones((), dtype=torch.bool, device=ranks.device)
+        self._order = Shifted(sample_order(experiment), course.shift)
+        self._bad = BadSteps(config.faults, course, config.run.dir, None if ranks.rank else console)
+        self._watch, self.phases, self._power = Stopwatch(), Phases(ranks.device), Power(ranks.device)
+        self._shape = Shape.of(config, len(experiment.table.names))
 
     def batches(self) -> Iterator[Batch]:
         """Yield this rank's part of every step that is still to be taken, and count the time it was waited for."""
@@ -91,16 +113,23 @@ class Trainer:
             self._pixel_buffer,
         )
         batches = loader.batches(self.start, self._config.train.steps)
-        while True:
+        for step in range(self.start, self._config.train.steps):
+            self.phases.measure((step + 1) % self._config.run.log_every == 0 or step + 1 == self._config.train.steps)
+            self.phases.enter("data")
             asked = time.perf_counter()
-            batch = next(batches, None)
-            if batch is None:
-                return
+            batch = next(batches)
             self._watch.waited(time.perf_counter() - asked, len(batch.ids))
             yield batch
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Take one optimizer step; return this rank's share of each loss term, and the gradient's norm."""
+        """Take one optimizer step; return this rank's share of each loss term, and the gradient's norm.
+
+        A step whose loss or gradient is not finite on any rank changes nothing on all of them.
+
+        Raises:
+            GoBackError: there were too many such steps.
+            UserError: the same, and the run has gone back often enough.
+        """
         config, engine = self._config, self.engine
         if config.optimizer.reset_moments and batch.step % config.optimizer.epoch_steps == 0:
             engine.forget_moments()
@@ -114,9 +143,12 @@ class Trainer:
             with engine.accumulating(last=piece is pieces[-1]):
                 for name, value in self._accumulate(batch, piece).items():
                     terms[name] = terms.get(name, 0) + value
+        self.phases.enter("update")
         norm = engine.apply()
-        self._finite &= norm.isfinite()
-        if self._ema:
+        self.phases.enter("agreement")
+        if not norm.isfinite():
+            self._bad.skip(batch.step, [self._experiment.shards.key(int(sample)) for sample in self._order.batch(batch.step)])
+        elif self._ema:
             self._ema.update(batch.step)
         return {**{f"loss/{name}": value for name, value in terms.items()}, "gradient_norm": norm}
 
@@ -125,73 +157,82 @@ class Trainer:
 
     def _accumulate(self, batch: Batch, piece: slice) -> dict[str, Tensor]:
         config, device = self._config, self._ranks.device
+        self.phases.enter("forward")
         heads_only = self._heads_only(batch.step)
         images = torch.from_numpy(batch.images[piece]).to(device, non_blocking=True)
         labels = torch.from_numpy(self._experiment.sets.labels[batch.ids[piece]]).to(device)
         pixels = training_pixels(images, config.data, config.run.seed, batch.step, batch.positions[piece])
         outputs = self.engine.model(pixels, regions=config.model.regions and not heads_only, backbone_grad=not heads_only)
         terms = self._losses(outputs, labels, share=len(labels) / config.data.batch_size, fine_tuning=not heads_only)
-        self.engine.backward(terms["total"])
+        self.phases.enter("backward")
+        with self.phases.last_gradient(self._parameters):
+            self.engine.backward(terms["total"])
         return {name: value.detach() for name, value in terms.items()}
 
     def metrics(self, batch: Batch, terms: dict[str, Tensor]) -> dict[str, Any]:
-        """Return what is logged of a step; every rank calls this at the same steps.
-
-        Raises:
-            UserError: the gradients are not finite any more.
-        """
+        """Return what is logged of a step, figures that are not finite left out; every rank calls this at the same steps."""
         ranks, groups = self._ranks, self.engine.optimizer.param_groups
         names = [name for name in terms if name.startswith("loss/")]
         totals = ranks.total(torch.stack([terms[name] for name in names])).tolist()
         values: dict[str, Any] = dict(zip(names, totals, strict=True))
-        self._refuse_if_not_finite(batch.step + 1)
         values["gradient_norm"] = float(terms["gradient_norm"])
+        values = {name: value for name, value in values.items() if math.isfinite(value)}
         values |= {f"lr/{group['part']}": group["lr"] for group in groups if group["part"] != "norm"}
         values |= self._watch.read(ranks.world_size, ranks.device)
+        values |= self._spending(values["images_per_second"], self._heads_only(batch.step))
         # A fingerprint of the global batch: two runs that agree here saw the same images in the same order.
         values["batch"] = xxhash.xxh3_64_hexdigest(self._order.batch(batch.step).tobytes())
         return values
 
-    def _refuse_if_not_finite(self, step: int) -> None:
-        # Looked at when something is written only, since the host has to wait for the device to know.
-        if not self._finite:
-            raise UserError(
-                f"the loss or its gradient is not finite at step {step} or shortly before: lower optimizer.lr and "
-                f"optimizer.backbone_lr, or raise optimizer.warmup_steps; {self._folder} keeps the last good checkpoint"
-            )
+    def _spending(self, images_per_second: float, heads_only: bool) -> dict[str, float]:
+        """Return TFLOP/s of one process, their share of its device's peak, all devices' power, and the slowest ranks."""
+        a_step = self._shape.step_flops(self._config.model.regions, heads_only)
+        flops = images_per_second / self._ranks.world_size * a_step
+        values = {"tflops": flops / 1e12}
+        if peak := peak_flops(device_name(self._ranks.device)):
+            values["mfu"] = flops / peak
+        everyones = self._ranks.everyones((self.phases.seconds(), self._power.watts()))
+        if all(spent for spent, _ in everyones):
+            values |= slowest([spent for spent, _ in everyones])
+        if all(watts is not None for _, watts in everyones):
+            values["watts"] = sum(watts for _, watts in everyones)
+        return values
 
-    def evaluate(self) -> dict[str, Decisions]:
-        """Decide on all test images, with the running mean of the weights where there is one; every rank calls this."""
-        with self.engine.evaluated(self._ema) as model:
-            return evaluate(self._experiment, model, self._ranks)
+    def evaluate(self, between: Callable[[], object]) -> dict[str, Decisions]:
+        """Decide on all test images, with the running mean of the weights where there is one; every rank calls this.
 
-    def validate(self) -> dict[str, float]:
+        `between` is called before each batch, by all ranks equally often; what it raises ends the evaluation.
+        """
+        with self.phases.during("validation"), self.engine.evaluated(self._ema) as model:
+            return evaluate(self._experiment, model, self._ranks, between)
+
+    def validate(self, between: Callable[[], object]) -> dict[str, float]:
         """Return the figures of a validation run's classes, H at its best gamma, and their mean; every rank calls this."""
         values = {}
-        for head, decisions in self.evaluate().items():
+        for head, decisions in self.evaluate(between).items():
             measured = measure(decisions, self._experiment.sets.classes, 0.0, "validation")
             values[f"validation/{head}/zsl"] = measured.zsl
             if measured.gzsl:
                 values[f"validation/{head}/harmonic"] = measured.gzsl.best_harmonic
         return values | {SCORE: fmean(values.values())}
 
-    def save(self, step: int, score: float | None = None) -> bool:
+    def save(self, step: int, score: float | None = None, owes_validation: bool = False) -> bool:
         """Save everything that `step` steps have led to; every rank calls this.
 
         Args:
             step: optimizer steps taken.
             score: on the validation classes, where they were looked at.
+            owes_validation: whether they are still to be looked at after this step.
 
         Returns:
             Whether there was room for it.
-
-        Raises:
-            UserError: the gradients are not finite any more.
         """
-        self._refuse_if_not_finite(step)
         engine = self._config.train.engine
         facts = {"inputs": self._experiment.hashes(), "world_size": self._ranks.world_size, "engine": engine}
-        return self.saver.save(step, self._tensors(), {**facts, "left_out": self._left_out}, score)
+        course = self._bad.course
+        state = {**facts, "left_out": self._left_out, "owes_validation": owes_validation, **course.state()}
+        with self.phases.during("save"):
+            return self.saver.save(step, self._tensors(), state, score, course.sound(step, self._config.faults.skip_window))
 
     def _pixel_buffer(self, shape: tuple[int, ...]) -> Pixels:
         # Pinned where it goes to a GPU, so that copies do not wait.
@@ -206,15 +247,3 @@ class Trainer:
             for name, tensor in tensors:
                 if not (self._frozen and name.startswith(f"{BACKBONE}.")):
                     yield f"{kind}/{name}", tensor
-
-    def _newest(self, console: Console) -> Checkpoint | None:
-        # Rank 0 reads and hashes it for all, which then agree on it.
-        checkpoint, damaged = self._ranks.first(newest(self._folder) if self._ranks.rank == 0 else None)
-        if self._ranks.rank == 0:
-            for sentence in damaged:
-                console.print(f"[bold yellow]warning:[/] {sentence}")
-            console.print(f"continuing from {checkpoint.path}" if checkpoint else "starting from step 0")
-        if checkpoint is not None:
-            checkpoint.refuse_other(self._experiment.hashes())
-        found: Checkpoint | None = checkpoint
-        return found

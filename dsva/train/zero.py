@@ -145,12 +145,17 @@ class ZeroEngine(Engine):
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of this rank's share of the global loss; the mean over ranks is undone."""
-        self._deepspeed.backward(loss * self._ranks.world_size, scale_wrt_gas=False)
+        self._deepspeed.backward(self._scaled(loss), scale_wrt_gas=False)
 
     def apply(self) -> Tensor:
-        """Clip, step the optimizer, drop the gradients; return the gradient's norm before clipping."""
+        """Clip, step the optimizer, drop the gradients; return the gradient's norm before clipping.
+
+        Where the norm is not finite, DeepSpeed changes nothing by itself, and calls the norm infinite.
+        """
         self._deepspeed.step()
-        return torch.as_tensor(self._deepspeed.get_global_grad_norm())
+        norm = torch.as_tensor(self._deepspeed.get_global_grad_norm())
+        assert bool(norm.isfinite()) == self._deepspeed.was_step_applied(), "DeepSpeed decides otherwise on bad steps"
+        return norm
 
     def moments(self) -> Iterator[tuple[str, Tensor]]:
         """Yield Adam's state whole as (parameter name/state name, tensor); every rank calls this."""

@@ -1,5 +1,8 @@
 """Scoring a model on the test images of an experiment, on all ranks."""
 
+from collections.abc import Callable
+from itertools import islice
+
 import numpy as np
 import torch
 from rich.console import Console
@@ -14,13 +17,15 @@ from dsva.model.scores import ClassRows
 from dsva.pixels import test_pixels
 from dsva.ranks import Ranks
 from dsva.train.metrics import METRICS
+from dsva.train.record import ENVIRONMENT
+from dsva.train.spending import summed_up
 from dsva.zeroshot.bootstrap import intervals
 from dsva.zeroshot.kept import DECISIONS, Kept
 from dsva.zeroshot.optimism import optimism
 from dsva.zeroshot.pictures import draw_confusion, draw_curve
 from dsva.zeroshot.results import RESULTS, Provenance, Results, choose_gamma, measure, provenance, validation_runs
 from dsva.zeroshot.scores import Decisions, concatenate, curve, decide
-from dsva.zeroshot.tables import confidence, per_class, summary
+from dsva.zeroshot.tables import confidence, per_class, spent, summary
 from shards.loader import Batch, Loader, common_side
 from shards.order import Ids, Sequential
 
@@ -43,20 +48,35 @@ class Share:
         return self._order.batch(step * self._ranks.world_size + self._ranks.rank)
 
 
-def evaluate(experiment: Experiment, model: DSVA, ranks: Ranks) -> dict[str, Decisions]:
+def evaluate(
+    experiment: Experiment, model: DSVA, ranks: Ranks, between: Callable[[], object] = lambda: None
+) -> dict[str, Decisions]:
     """Decide on every test image with both heads; every rank calls this and gets all decisions.
+
+    Args:
+        experiment: the images.
+        model: on this rank's device.
+        ranks: all processes.
+        between: called before each batch, by all ranks equally often, so that it may ask them all something. What it raises ends
+            the evaluation.
 
     Returns:
         By head, decisions in the order of the sample ids.
     """
     config, sets = experiment.config, experiment.sets
-    order = Share(Sequential(np.concatenate([sets.seen_test, sets.unseen_test]), config.eval.batch_size), ranks)
+    whole = Sequential(np.concatenate([sets.seen_test, sets.unseen_test]), config.eval.batch_size)
+    order = Share(whole, ranks)
     side = common_side(experiment.shards, config.data.resize)
     loader = Loader(experiment.shards, order, side, workers=config.data.workers, prefetch=config.data.prefetch)
+    rows, batches, mine = experiment.class_rows(ranks.device), loader.batches(0, order.steps), []
     model.eval()
-    rows = experiment.class_rows(ranks.device)
-    mine = [_decide(experiment, model, rows, batch) for batch in loader.batches(0, order.steps)]
-    model.train()
+    try:
+        for _ in range(0, whole.steps, ranks.world_size):
+            between()
+            mine += [_decide(experiment, model, rows, batch) for batch in islice(batches, 1)]
+    finally:
+        model.train()
+        batches.close()
     everyones = [part for parts in ranks.everyones(mine) for part in parts]
     placed = np.argsort(np.concatenate([ids for ids, _ in everyones]))
     return {head: concatenate([decisions[head] for _, decisions in everyones], placed) for head in HEADS}
@@ -93,6 +113,7 @@ def report(experiment: Experiment, decisions: dict[str, Decisions], made: Proven
     measured = {source: measure(decided, sets.classes, *gammas[source]) for source, decided in decisions.items()}
     for source, (over_images, over_classes) in intervals(decisions, {name: gamma for name, (gamma, _) in gammas.items()}).items():
         measured[source] = measured[source].model_copy(update={"over_images": over_images, "over_classes": over_classes})
+    made = made.model_copy(update={"cost": summed_up(folder / METRICS, folder / ENVIRONMENT)})
     results = Results.of(experiment, measured, made)
     if results.protocol == "paper":
         results = results.model_copy(update={"optimism": optimism(folder / METRICS, {head: measured[head] for head in HEADS})})
@@ -111,6 +132,8 @@ def report(experiment: Experiment, decisions: dict[str, Decisions], made: Proven
         draw_curve(folder / "seen_unseen.png", curves, f"{experiment.split.name}: seen against unseen over gamma")
     for table in TABLES[:2]:
         console.print(table(results).rich())
+    if made.cost:
+        console.print(spent(made.cost))
     console.print(f"written: {folder / RESULTS}, results.md and pictures beside it")
     return results
 

@@ -105,6 +105,24 @@ class Optimism(Part):
     harmonic_gain: float | None = None
 
 
+class Cost(Part):
+    """What the training took: a mean over the time of all logged steps, saves and validations between them included.
+
+    `tflops` are TFLOP/s of one process by the formula of `dsva.cost`, `mfu` their share of the device's peak in bf16, None
+    where that is unknown; `memory_mib` the most that a process took (of a GPU where there is one); `kwh` all GPUs' energy from
+    samples of their power, None where nothing tells it.
+    """
+
+    device: str
+    processes: int
+    hours: float
+    images_per_second: float
+    tflops: float
+    mfu: float | None
+    memory_mib: float
+    kwh: float | None
+
+
 class Provenance(Part):
     """Where the figures come from; hashes are sha256, `data_digest` is the shard set's own."""
 
@@ -123,6 +141,7 @@ class Provenance(Part):
     packages: dict[str, str]
     device: str
     date: str
+    cost: Cost | None = None
 
 
 class Results(Part):

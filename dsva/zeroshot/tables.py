@@ -1,12 +1,12 @@
 """Tables of results, for the terminal and as markdown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from dsva.zeroshot.results import ClassCount, Head, Interval, Optimism, Results
+from dsva.zeroshot.results import ClassCount, Cost, Head, Interval, Optimism, Results
 
 TITLES = {
     "honest": "Test",
@@ -14,16 +14,6 @@ TITLES = {
     "paper": "Paper protocol: test",
     "exemplars": "NOT ZERO-SHOT, exemplars of unseen classes: test",
 }
-
-
-NOT_ZERO_SHOT = "NOT ZERO-SHOT: rows of unseen classes were made from images of those classes"
-
-
-def protocols(found: Iterable[Results]) -> str:
-    """Return the end of a note that says by which protocol figures of several runs came about."""
-    names = list(dict.fromkeys(results.protocol for results in found))
-    told = f" Protocol: {', '.join(names)}." if names else ""
-    return told + (f" {NOT_ZERO_SHOT}." if "exemplars" in names else "")
 
 
 @dataclass(frozen=True)
@@ -104,6 +94,16 @@ def per_class(results: Results) -> Table:
             rows.append([name, kind, str(images), *(percent(cell.correct / cell.total) if cell else "" for cell in cells)])
     columns = ["class", "kind", "images", *(f"{name} {what}" for name in counted for what in ("ZSL", "GZSL"))]
     return Table("Share of each class's test images that is recognised", columns, rows, "Percent.")
+
+
+def spent(cost: Cost) -> str:
+    """Say in a sentence what the training took."""
+    share = "whose peak is unknown here" if cost.mfu is None else f"{100 * cost.mfu:.1f} % of the peak in bf16"
+    energy = "" if cost.kwh is None else f", {cost.kwh:.2f} kWh"
+    return (
+        f"Training took {cost.hours:.2f} h on {cost.processes} x {cost.device}: {cost.images_per_second:.1f} images/s, "
+        f"{cost.tflops:.2f} TFLOP/s a process ({share}), at most {cost.memory_mib / 1024:.2f} GiB a process{energy}."
+    )
 
 
 def percent(share: float) -> str:

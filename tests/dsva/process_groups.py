@@ -1,21 +1,31 @@
-"""Runs of several real processes, which find each other as torchrun's do, and die at chosen moments.
+"""Runs of several real processes, which find each other as torchrun's do, and die, hang or meet bad pixels at chosen moments.
 
 Run as a program, this is the process that they are forked from: it has imported DeepSpeed as well.
 """
 
+import ctypes
 import os
 import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fork_server import Command, ForkServer, serve
+from torch import Tensor
+
+from shards.loader import Batch
 
 FILE_LIMIT = "FILE_LIMIT"  # bytes that a file in a checkpoints folder can have
 DIES_AT = "DIES_AT"  # number of the change in a checkpoints folder before which a process kills itself
+POISONED = "POISONED"  # places in the sample order, comma-separated, whose pixels become NaN on the last rank
+HANGS_AT = "HANGS_AT"  # place in the sample order at which the last rank hangs
+HOLDS_INTERPRETER = "HOLDS_INTERPRETER"  # it hangs without letting any thread of Python run
+SIGNAL_IN_EVALUATION = "SIGNAL_IN_EVALUATION"  # number of the evaluated batch at which the last rank is sent SIGUSR2
 CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link")
 
 
@@ -57,6 +67,42 @@ class GroupServer(ForkServer):
         return Group(ranks)
 
 
+def disturb_steps() -> None:
+    """Let the processes forked from this one meet NaN, or hang, at the places in the sample order that the environment names."""
+    from dsva.train import trainer
+    from dsva.zeroshot import evaluate
+
+    accumulate, pixels, decide = trainer.Trainer._accumulate, trainer.training_pixels, evaluate._decide
+    decided = 0
+
+    def places(name: str) -> list[int]:
+        last = os.environ.get("RANK", "0") == str(int(os.environ.get("WORLD_SIZE", "1")) - 1)
+        return [int(place) for place in os.environ.get(name, "").split(",") if place and last]
+
+    def poisoned(*given: Any) -> Tensor:
+        return pixels(*given) * float("nan")
+
+    def hanging(*_: Any) -> Tensor:
+        # Functions that PyDLL calls do not let go of the interpreter.
+        ctypes.PyDLL(None).sleep(1000) if HOLDS_INTERPRETER in os.environ else time.sleep(1000)
+        raise AssertionError("it is ended before")
+
+    def disturbed(self: trainer.Trainer, batch: Batch, piece: slice) -> dict[str, Tensor]:
+        place = self._order.by + batch.step
+        trainer.training_pixels = poisoned if place in places(POISONED) else hanging if place in places(HANGS_AT) else pixels
+        return accumulate(self, batch, piece)
+
+    def signalled(*given: Any) -> Any:
+        nonlocal decided
+        decided += 1
+        if decided in places(SIGNAL_IN_EVALUATION):
+            os.kill(os.getpid(), signal.SIGUSR2)
+        return decide(*given)
+
+    evaluate._decide = signalled
+    trainer.Trainer._accumulate = disturbed  # type: ignore[method-assign]
+
+
 def disturb() -> None:
     """Make this process, and those forked from it, die or find the disk full where the environment says so."""
     changes = 0
@@ -80,4 +126,5 @@ if __name__ == "__main__":
     import deepspeed  # noqa: F401 (what is imported here need not be imported by every child)
 
     disturb()
+    disturb_steps()
     serve()

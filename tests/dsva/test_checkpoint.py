@@ -156,13 +156,6 @@ def test_names_in_complete_stay_in_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GroupServer]:
-    started = GroupServer(tmp_path_factory.mktemp("output"))
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="module")
 def arguments(aid: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("set")
     small_set(aid, folder)

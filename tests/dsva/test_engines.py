@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,6 @@ ENGINES = ("ddp", "zero1", "zero2", "zero3")
 LAYOUTS = [(engine, world_size) for engine in ENGINES for world_size in (1, 2, 4)]
 STEPS = 20
 Line = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GroupServer]:
-    started = GroupServer(tmp_path_factory.mktemp("output"))
-    yield started
-    started.close()
 
 
 @pytest.fixture(scope="module")

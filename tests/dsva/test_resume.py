@@ -68,7 +68,9 @@ def test_a_signal_saves_at_the_next_step_and_the_run_goes_on_to_the_same_end(
     code, output = dsva.run(*command)
     assert code == 0, output
     assert f"continuing from {saved}" in output
-    assert [json.loads(line)["step"] for line in (run / "starts.jsonl").read_text().splitlines()] == [0, step]
+    starts = [json.loads(line) for line in (run / "starts.jsonl").read_text().splitlines()]
+    assert [start["step"] for start in starts] == [0, step]
+    assert [start["why"] for start in starts] == ["first start", f"after: stopped by {number.name} and saved"]
     assert_equal(run, whole)
 
 

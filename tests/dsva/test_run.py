@@ -8,7 +8,7 @@ import pytest
 import xxhash
 from fork_server import ForkServer
 from noise import Noise, noise
-from runs import assert_same, board, checkpoints, column, finished, metrics, one_line, results
+from runs import assert_same, board, checkpoints, column, finished, metrics, one_line, results, tensors
 from small_runs import small_config, small_set
 
 from dsva.config import dump, load
@@ -36,7 +36,7 @@ def test_a_run_leaves_the_record_that_is_promised(done: Path, tiny: Noise) -> No
     assert environment["packages"].keys() >= {"torch", "accelerate", "numpy"}
     assert environment["world_size"] == 1
     starts = [json.loads(line) for line in (done / "starts.jsonl").read_text().splitlines()]
-    assert starts[0]["step"] == 0
+    assert (starts[0]["step"], starts[0]["why"]) == (0, "first start")
     assert [path.name for path in checkpoints(done)] == ["step-00000004", "step-00000006"]  # keep=2
 
 
@@ -235,16 +235,16 @@ def test_gamma_comes_from_the_validation_run(done: Path, dsva: ForkServer, tiny:
         assert str(run) in results(done)["heads"][head]["gzsl"]["gamma_source"]
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_in_a_sentence_before_it_is_saved(
-    dsva: ForkServer, tiny: Noise, tmp_path: Path
-) -> None:
+def test_a_loss_that_stays_not_finite_ends_the_run_in_a_sentence(dsva: ForkServer, tiny: Noise, tmp_path: Path) -> None:
     run = tmp_path / "RUN"
-    overrides = ["optimizer.lr=1e18", "optimizer.clip_norm=0", "train.steps=40", "run.log_every=40", "run.checkpoint_every=1"]
-    code, output = dsva.run("train", tiny.config, f"run.dir={run}", *overrides)
+    overrides = ["optimizer.lr=1e18", "optimizer.clip_norm=0", "train.steps=40", "run.checkpoint_every=1"]
+    code, output = dsva.run("train", tiny.config, f"run.dir={run}", *overrides, "faults.skip_budget=2")
     assert code == 2, output
-    one_line(output, ["optimizer.lr", "not finite", str(run)])
+    one_line(output, ["optimizer.lr", "not finite", "going back 2 times", str(run / "bad_steps.jsonl")])
+    assert output.count("going back to step") == 2
     for checkpoint in checkpoints(run):
-        assert all(tensor.isfinite().all() for tensor in finished(run).values()), checkpoint
+        assert all(tensor.isfinite().all() for tensor in tensors(checkpoint).values()), checkpoint
+    assert "not finite" in json.loads((run / "ended.json").read_text())["why"]
 
 
 def test_real_scenes_are_learnt(dsva: ForkServer, aid: Path, tmp_path: Path) -> None:

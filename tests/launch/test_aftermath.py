@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dsva.train.watchdog import HUNG
 from launch.aftermath import aftermath, described
 from launch.folder import JobFolder
 
@@ -52,3 +53,8 @@ def test_a_step_that_was_ended_without_its_job_starts_again(tmp_path: Path) -> N
     folder = JobFolder(tmp_path)
     folder.fail("stopped by SIGTERM and saved at step 3", 143)
     assert aftermath(folder, "1-0", 143, 3, cancelled=False)
+
+
+def test_a_run_that_hung_starts_again(tmp_path: Path) -> None:
+    assert aftermath(JobFolder(tmp_path), "1-0", HUNG, 3, False)
+    assert "the run got no further" in described(HUNG)

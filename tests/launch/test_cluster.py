@@ -34,7 +34,7 @@ def test_an_array_is_throttled() -> None:
 def test_the_code_of_the_submission_comes_first_and_the_folder_of_the_call_never() -> None:
     text = script(ClusterConfig(setup=("module load cuda",)), "a", FOLDER, 1, 1)
     assert text.index("module load cuda") < text.index("export PYTHONPATH='/runs/a b/job/slurm/0001/code'") < text.index("\nsrun ")
-    assert "PYTHONSAFEPATH=1" in text
+    assert "PYTHONSAFEPATH=1 DSVA_SIGNAL_SECONDS=120\n" in text
 
 
 def test_a_failing_rank_takes_the_others_along_and_the_script_keeps_its_code() -> None:

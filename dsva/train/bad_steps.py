@@ -1,0 +1,116 @@
+"""Steps whose loss or gradient is not finite: left out within a budget, then the run goes back and passes their batches over.
+
+All ranks see the same gradient, so all decide alike. What bad steps have done to a run's course is part of its checkpoints;
+the rest is a function of (seed, step, course), so a run that is continued meets them again as it did before.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from rich.console import Console
+
+from dsva.config import FaultsConfig
+from shards.errors import UserError
+
+BAD_STEPS = "bad_steps.jsonl"
+NAMED = 3  # images on the console; the file names all
+
+
+@dataclass(frozen=True)
+class Course:
+    """What bad steps have done to a run.
+
+    Attributes:
+        skipped: bad steps that count, or counted lately, against the budget, in order.
+        rollbacks: how often the run went back.
+        shift: batches of the sample order that were passed over so far.
+    """
+
+    skipped: tuple[int, ...] = ()
+    rollbacks: int = 0
+    shift: int = 0
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> Self:
+        """Read the course from a checkpoint's state."""
+        kept = state.get("course", {})
+        return cls(**{**kept, "skipped": tuple(kept.get("skipped", ()))})
+
+    def state(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {"course": asdict(self)}
+
+    def sound(self, step: int, window: int) -> int:
+        """Return the last step up to `step` whose checkpoint has met no bad step of the last `window` steps."""
+        return min((bad for bad in self.skipped if bad > step - window), default=step)
+
+    def back_at(self, step: int, failed: int) -> "Course":
+        """Return the course after going back to `step` because of what the steps up to `failed` met."""
+        return Course((), self.rollbacks + 1, self.shift + failed + 1 - step)
+
+
+class GoBackError(Exception):
+    """The budget of bad steps is spent: go on from a checkpoint before the first of them.
+
+    Attributes:
+        course: at that moment.
+        failed: the last bad step.
+    """
+
+    def __init__(self, course: Course, failed: int) -> None:
+        super().__init__(f"too many bad steps up to {failed}")
+        self.course, self.failed = course, failed
+
+
+class BadSteps:
+    """Counts bad steps and tells of them; every rank has one, rank 0 writes and speaks.
+
+    Attributes:
+        course: what bad steps have done so far.
+    """
+
+    def __init__(self, config: FaultsConfig, course: Course, run: Path, console: Console | None) -> None:
+        self._config, self.course, self._run, self._console = config, course, run, console
+
+    def skip(self, step: int, keys: Sequence[str]) -> None:
+        """Count `step`, which was not applied, with the images of its batch.
+
+        Raises:
+            GoBackError: the budget is spent.
+            UserError: it is spent, and the run has gone back often enough.
+        """
+        config = self._config
+        recent = (*(before for before in self.course.skipped if before > step - config.skip_window), step)
+        self.course = replace(self.course, skipped=recent)
+        self._tell(step, keys)
+        if len(recent) <= config.skip_budget:
+            return
+        if self.course.rollbacks < config.rollbacks:
+            raise GoBackError(self.course, step)
+        raise UserError(
+            f"the loss or its gradient was not finite in {len(recent)} of the last {config.skip_window} steps, up to "
+            f"step {step + 1}, after going back {self.course.rollbacks} times: lower optimizer.lr and optimizer.backbone_lr, raise "
+            f"optimizer.warmup_steps, or look at the images that {self._run / BAD_STEPS} names"
+        )
+
+    def _tell(self, step: int, keys: Sequence[str]) -> None:
+        if self._console is None:
+            return
+        more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
+        self._console.print(
+            f"[bold red]warning:[/] the loss or its gradient is not finite at step {step + 1}, which is left out "
+            f"({len(self.course.skipped)} of at most {self._config.skip_budget} within {self._config.skip_window} steps); "
+            f"its images: {', '.join(keys[:NAMED])}{more}, all in {self._run / BAD_STEPS}"
+        )
+        note(self._run, step=step + 1, shift=self.course.shift, images=list(keys))
+
+
+def note(run: Path, **facts: Any) -> None:
+    """Add a line to the record of bad steps."""
+    line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
+    with (run / BAD_STEPS).open("a") as file:
+        file.write(json.dumps(line) + "\n")
