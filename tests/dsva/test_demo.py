@@ -8,7 +8,6 @@ from rich.console import Console
 
 from dsva.demo.run import run_demo
 
-
 SHORT = ["train.steps=32", "run.log_every=16"]
 
 
