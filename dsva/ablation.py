@@ -14,7 +14,7 @@ from dsva.files import write_atomically
 from dsva.train.run import run
 from dsva.zeroshot.classes import MIN_SEEN
 from dsva.zeroshot.results import RESULTS, Head, Results
-from dsva.zeroshot.tables import Table, percent
+from dsva.zeroshot.tables import Table, percent, protocols
 from shards.errors import UserError
 
 TABLE = "ablation.md"
@@ -175,9 +175,9 @@ def table(rows: Sequence[tuple[Variant, Sequence[Results]]]) -> Table:
     first = given[0]
     seeds = [str(results.provenance.seed) for results in given]
     note = (
-        f"Percent, per-class mean top-1, {first.protocol} protocol, {len(first.seen)} seen and {len(first.unseen)} unseen classes, "
+        f"Percent, per-class mean top-1, {len(first.seen)} seen and {len(first.unseen)} unseen classes, "
         f"seeds {', '.join(seeds)}{'; mean and standard deviation' if len(seeds) > 1 else ''}."
-        f"{_gamma(first)}"
+        f"{_gamma(first)}{protocols(given)}"
     )
     title = f"Ablations on {first.provenance.split}, step {first.provenance.checkpoint_step}"
     return Table(title, ("variant", "ZSL", "S", "U", "H", "AUSUC", "change of ZSL"), cells, note)

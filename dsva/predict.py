@@ -66,6 +66,8 @@ class Predictions:
             "checkpoint_step": trained.checkpoint.step,
             "checkpoint_sha256": trained.checkpoint.sha256(),
             "attributes_sha256": trained.experiment.table.sha256,
+            "protocol": trained.experiment.config.eval.protocol,
+            "warnings": list(trained.experiment.sets.warnings),
             "head": judge.head,
             "candidates": list(judge.names),
             "new_classes": dict(self.viewer.made),

@@ -139,13 +139,21 @@ def map_scene(
 
 
 def report(
-    run_dir: RunFolder,
+    run_dir: Annotated[
+        Path, typer.Argument(help="Run directory, as written by `dsva train`, or the folder of a sweep.", show_default=False)
+    ],
     images: Annotated[int, typer.Option(help="Explained images of each unseen class, half right and half wrong.", min=2)] = 4,
 ) -> None:
-    """Write report.html: figures, curves, confusions, explanations and provenance of a scored run on one page."""
-    from dsva.report.build import write_report
+    """Write report.html: figures, curves, confusions, explanations and provenance of a scored run on one page.
 
-    Console(highlight=False).print(f"written: {escape(str(write_report(run_dir, images)))}")
+    Of a sweep: its table beside the published figures, what became of each run, and their curves over one another.
+    """
+    from dsva.report.build import write_report
+    from launch.sweep.plan import MANIFEST
+    from launch.sweep.report import report_sweep
+
+    page = report_sweep(run_dir) if (run_dir / MANIFEST).is_file() else write_report(run_dir, images)
+    Console(highlight=False).print(f"written: {escape(str(page))}")
 
 
 def ablate(

@@ -7,10 +7,11 @@ come from. All text is escaped, all pictures are inlined, and a content security
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote
 
 from dsva.report.charts import WIDE, Drawing
 from dsva.report.style import SCRIPT, STYLE
@@ -32,9 +33,10 @@ class Section(Protocol):
 
 @dataclass(frozen=True)
 class TableSection:
-    """A table of results under its own title."""
+    """A table of results under its own title; `links` lead from rows, by their first cell, to other files."""
 
     table: Table
+    links: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -50,7 +52,8 @@ class TableSection:
         yield "</tr></thead><tbody>"
         for first, *others in self.table.rows:
             cells = "".join(f"<td>{escape(cell)}</td>" for cell in others)
-            yield f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>'
+            name = f'<a href="{escape(quote(self.links[first]))}">{escape(first)}</a>' if first in self.links else escape(first)
+            yield f'<tr><th scope="row">{name}</th>{cells}</tr>'
         yield "</tbody></table></div>"
 
 

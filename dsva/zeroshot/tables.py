@@ -1,6 +1,6 @@
 """Tables of results, for the terminal and as markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.markup import escape
@@ -14,6 +14,16 @@ TITLES = {
     "paper": "Paper protocol: test",
     "exemplars": "NOT ZERO-SHOT, exemplars of unseen classes: test",
 }
+
+
+NOT_ZERO_SHOT = "NOT ZERO-SHOT: rows of unseen classes were made from images of those classes"
+
+
+def protocols(found: Iterable[Results]) -> str:
+    """Return the end of a note that says by which protocol figures of several runs came about."""
+    names = list(dict.fromkeys(results.protocol for results in found))
+    told = f" Protocol: {', '.join(names)}." if names else ""
+    return told + (f" {NOT_ZERO_SHOT}." if "exemplars" in names else "")
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import json
 import signal
 import sys
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +14,10 @@ from rich.console import Console
 from launch.doctor.checks import clean, examine
 from launch.doctor.finding import Asked, Finding
 from launch.doctor.table import view, worst
+from shards.errors import UserError
+
+if TYPE_CHECKING:
+    from launch.cluster import ClusterConfig
 
 # Imports of what only --nodes needs stay inside, so that the checks here start fast.
 # ruff: noqa: PLC0415
@@ -33,14 +37,15 @@ def doctor(
 
     Exit code 0 where all is OK or a warning, 2 where something has to be mended first. Nothing is left behind.
     """
+    cluster = _cluster(nodes, gpus_per_node, defaults, partition) if nodes else None
     # As Ctrl-C does: leave by way of what clears up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     shared = folder.absolute()
     asked = Asked(str(shared), str(shared / f".dsva-doctor-{uuid.uuid4().hex[:8]}"), str(shards.absolute()) if shards else "")
     try:
-        findings = examine(asked if nodes else Asked(asked.folder, asked.scratch, asked.shards, gpus_per_node))
-        if nodes:
-            findings += _on_nodes(nodes, gpus_per_node, defaults, partition, asked, wait, findings)
+        findings = examine(asked if cluster else replace(asked, gpus=gpus_per_node))
+        if cluster:
+            findings += _on_nodes(cluster, asked, wait, findings)
     finally:
         clean(asked.scratch)
     if as_json:
@@ -50,18 +55,23 @@ def doctor(
     raise typer.Exit(2 if worst(findings) == "FAIL" else 0)
 
 
-def _on_nodes(
-    nodes: int, gpus: int, defaults: Path | None, partition: str | None, asked: Asked, wait: float, here: list[Finding]
-) -> list[Finding]:
-    """Examine nodes, if this one can write what they are to read."""
+def _cluster(nodes: int, gpus: int, defaults: Path | None, partition: str | None) -> "ClusterConfig":
+    """Return what is asked of Slurm, which must answer."""
     from launch import start
     from launch.cluster import cluster_config
+
+    start.where("slurm")
+    changes = {"nodes": nodes, "gpus_per_node": gpus or None, "partition": partition, "time": "10", "signal_seconds": 60}
+    return cluster_config(defaults, {**changes, "max_crashes": 0})
+
+
+def _on_nodes(cluster: "ClusterConfig", asked: Asked, wait: float, here: list[Finding]) -> list[Finding]:
+    """Examine nodes, if this one can write what they are to read."""
     from launch.doctor.nodes import examine_nodes
 
     if any(finding.check == "renames" and finding.verdict == "FAIL" for finding in here):
         return [Finding("nodes", "FAIL", f"not examined: {asked.folder} cannot be used here", "mend that first")]
-    start.where("slurm")
-    changes = {"nodes": nodes, "gpus_per_node": gpus or None, "partition": partition, "time": "10", "signal_seconds": 60}
-    cluster = cluster_config(defaults, {**changes, "max_crashes": 0})
-    given = Asked(asked.folder, asked.scratch, asked.shards, cluster.gpus_per_node)
-    return examine_nodes(cluster, given, wait, Console(stderr=True))
+    try:
+        return examine_nodes(cluster, replace(asked, gpus=cluster.gpus_per_node), wait, Console(stderr=True))
+    except UserError as error:
+        return [Finding("nodes", "FAIL", str(error), "correct the options, or try again on a node of the cluster")]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsva.zeroshot.results import RESULTS, Results
-from dsva.zeroshot.tables import Table
+from dsva.zeroshot.tables import Table, protocols
 from launch.sweep.plan import Cell, Manifest
 from launch.sweep.state import folder_of
 
@@ -18,7 +18,8 @@ ESCAPED |= str.maketrans({"±": r"$\pm$", "~": r"\textasciitilde{}", "^": r"\tex
 
 def sweep_table(folder: Path, manifest: Manifest) -> Table:
     """Return one row for each split, protocol and varied value, and means over the splits; missing cells are named."""
-    figures = {cell.name: _figures(folder, cell, manifest.sweep.head) for cell in manifest.cells}
+    found = {cell.name: _results(folder, cell) for cell in manifest.cells}
+    figures = {name: _figures(results, manifest.sweep.head) if results else None for name, results in found.items()}
     rows: list[list[str]] = []
     for row in dict.fromkeys(cell.row for cell in manifest.cells):
         mine = [cell for cell in manifest.cells if cell.row == row]
@@ -29,8 +30,9 @@ def sweep_table(folder: Path, manifest: Manifest) -> Table:
         mine = [cell for cell in manifest.cells if cell.row[1:] == group]
         if len({cell.split for cell in mine}) > 1:
             rows.append([" ".join(("all splits", *filter(None, group))), *_row([figures[cell.name] for cell in mine])])
-    missing = [name for name, found in figures.items() if found is None]
+    missing = [name for name, results in found.items() if results is None]
     note = f"Percent, per-class mean top-1, {manifest.sweep.head} head; mean ± sample standard deviation over runs."
+    note += protocols(results for results in found.values() if results)
     if missing:
         note += f" Missing {len(missing)} of {len(figures)} runs: {', '.join(missing)}."
     return Table("Sweep", ("", "runs", *COLUMNS), rows, note)
@@ -54,11 +56,13 @@ def as_latex(table: Table) -> str:
     return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{body}\\bottomrule\n\\end{{tabular}}\n% {table.note}\n"
 
 
-def _figures(folder: Path, cell: Cell, head: str) -> tuple[float | None, ...] | None:
+def _results(folder: Path, cell: Cell) -> Results | None:
     job = folder_of(folder, cell)
-    if not job.done():
-        return None
-    measured = Results.read(job.run / RESULTS).heads[head]
+    return Results.read(job.run / RESULTS) if job.done() else None
+
+
+def _figures(results: Results, head: str) -> tuple[float | None, ...]:
+    measured = results.heads[head]
     gzsl = measured.gzsl
     if gzsl is None:
         return measured.zsl, None, None, None, None

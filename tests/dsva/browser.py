@@ -13,6 +13,22 @@ from typing import Any
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run")
 
+# The smallest contrast of any text with its ground, as WCAG 2.1 computes it.
+CONTRAST = """
+(() => {
+  const luminance = colour => { const [r, g, b] = colour.match(/[0-9.]+/g).map(Number).map(value => value / 255)
+    .map(value => value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const behind = element => { for (let at = element; at; at = at.parentElement) {
+    const colour = getComputedStyle(at).backgroundColor; if (!/, 0\\)$/.test(colour))
+    return colour; } return "rgb(255, 255, 255)"; };
+  return [...document.querySelectorAll("h1, p, a, td, th, dt, dd, figcaption, .verdict, svg text")].map(element => {
+    const style = getComputedStyle(element), ink = element.ownerSVGElement ? style.fill : style.color;
+    const [low, high] = [luminance(ink), luminance(behind(element.ownerSVGElement || element))].sort((a, b) => a - b);
+    return (high + 0.05) / (low + 0.05); }).reduce((a, b) => Math.min(a, b));
+})()
+"""
+
 
 def find_browser() -> str | None:
     """Path of an installed Chromium, or None."""

@@ -1,9 +1,11 @@
 """Fixtures shared by the tests of dsva."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import Page, find_browser, open_browser
 from fork_server import ForkServer
 from noise import Noise, noise
 from process_groups import GroupServer
@@ -36,3 +38,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GroupServer]:
     started = GroupServer(tmp_path_factory.mktemp("groups"))
     yield started
     started.close()
+
+
+@pytest.fixture(scope="session")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A browser; tests that need it are counted as skipped where none is installed."""
+    if not find_browser():
+        without = pytest.fail if os.environ.get("DSVA_TEST_EVERYTHING") else pytest.skip
+        without("no Chromium is installed: apt-get install chromium")
+    with open_browser(tmp_path_factory.mktemp("profile")) as page:
+        yield page

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from small_runs import small_run
 
+from dsva.ablation import Variant, table
 from dsva.zeroshot.optimism import optimism
 from dsva.zeroshot.results import RESULTS, Results
 from dsva.zeroshot.tables import confidence, summary
@@ -50,6 +51,14 @@ def test_the_table_says_so(made: Path) -> None:
 def test_a_table_of_exemplars_is_titled_not_zero_shot(made: Path) -> None:
     shown = summary(Results.read(made / RESULTS).model_copy(update={"protocol": "exemplars"}))
     assert shown.title.startswith("NOT ZERO-SHOT, exemplars of unseen classes: test on small")
+
+
+def test_tables_of_several_runs_say_by_which_protocol_and_if_it_is_not_zero_shot(made: Path) -> None:
+    results = Results.read(made / RESULTS)
+    exemplars = results.model_copy(update={"protocol": "exemplars"})
+    row = Variant("as configured", ())
+    assert " Protocol: paper." in table([(row, [results])]).note
+    assert "Protocol: exemplars. NOT ZERO-SHOT: rows of unseen classes were made from" in table([(row, [exemplars])]).note
 
 
 def test_a_run_that_did_not_score_its_test_classes_has_nothing_to_choose_among(made: Path, tmp_path: Path) -> None:

@@ -1,16 +1,14 @@
 """The page of a run: its figures, and how it looks and works in a real browser."""
 
 import io
-import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from browser import Page, find_browser, open_browser
+from browser import CONTRAST, Page
 from PIL import Image
 from small_runs import SEEN, UNSEEN
 
@@ -30,16 +28,6 @@ def report(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("report") / "run"
     shutil.copytree(run_dir, copy)
     return write_report(copy)
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """A browser; tests that need it are counted as skipped where none is installed."""
-    if not find_browser():
-        without = pytest.fail if os.environ.get("DSVA_TEST_EVERYTHING") else pytest.skip
-        without("no Chromium is installed: apt-get install chromium")
-    with open_browser(tmp_path_factory.mktemp("profile")) as page:
-        yield page
 
 
 def text(path: Path) -> str:
@@ -94,22 +82,6 @@ def test_browser_shows_it_without_a_complaint(tab: Page, report: Path, dark: boo
     seen = np.asarray(Image.open(io.BytesIO(tab.screenshot())).convert("L"))
     assert (seen.mean() < 90) == dark
     assert len(np.unique(seen)) > 20
-
-
-CONTRAST = """
-(() => {
-  const luminance = colour => { const [r, g, b] = colour.match(/[0-9.]+/g).map(Number).map(value => value / 255)
-    .map(value => value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-  const behind = element => { for (let at = element; at; at = at.parentElement) {
-    const colour = getComputedStyle(at).backgroundColor; if (!/, 0\\)$/.test(colour))
-    return colour; } return "rgb(255, 255, 255)"; };
-  return [...document.querySelectorAll("h1, p, a, td, th, dt, dd, figcaption, .verdict, svg text")].map(element => {
-    const style = getComputedStyle(element), ink = element.ownerSVGElement ? style.fill : style.color;
-    const [low, high] = [luminance(ink), luminance(behind(element.ownerSVGElement || element))].sort((a, b) => a - b);
-    return (high + 0.05) / (low + 0.05); }).reduce((a, b) => Math.min(a, b));
-})()
-"""
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -25,6 +25,7 @@ from launch.doctor.examination import clocks, seen_by_all
 from launch.doctor.finding import Asked, Finding
 from launch.doctor.reduce import Ended, judge
 from launch.doctor.table import view, worst
+from shards.errors import UserError
 from shards.pack import pack
 from shards.sources import open_source
 
@@ -235,9 +236,25 @@ def test_the_command_says_all_and_leaves_nothing_behind(tmp_path: Path, monkeypa
     ran = CliRunner().invoke(app, ["doctor", "--folder", "/proc"])
     assert ran.exit_code == 2
     assert "FAIL" in ran.stdout
-    refused = CliRunner().invoke(app, ["doctor", "--folder", "/proc", "--nodes=2"])
+
+
+def test_nodes_that_cannot_be_asked_for_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "CHECKS", {"renames": checks.CHECKS["renames"]})
+    with monkeypatch.context() as without:
+        without.setenv("PATH", "/nowhere")
+        assert "no Slurm answers here" in str(CliRunner().invoke(app, ["doctor", "--nodes=2"]).exception)
+    monkeypatch.setattr("launch.start.where", str)
+    useless = CliRunner().invoke(app, ["doctor", "--folder", "/proc", "--nodes=2"])
+    assert (useless.exit_code, "not examined" in useless.stdout) == (2, True)
+
+    def refuse(*_: object) -> None:
+        raise UserError("sbatch refuses: invalid partition")
+
+    monkeypatch.setattr("launch.start.queue", refuse)
+    refused = CliRunner().invoke(app, ["doctor", "--folder", str(tmp_path), "--nodes=2", "--json"])
     assert refused.exit_code == 2
-    assert "not examined" in refused.stdout
+    assert json.loads(refused.stdout)["findings"][-1]["said"] == "sbatch refuses: invalid partition"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_the_packages_of_the_command_line_there_is_still_a_sentence(tmp_path: Path) -> None:

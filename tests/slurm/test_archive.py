@@ -44,6 +44,9 @@ def test_killed_and_stopped_tasks_go_on_to_the_bytes_of_a_local_pack_and_damage_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["HERE", "SET"]
 
     check = ["shards", "verify", target, *SPREAD, "--wait"]
+    cluster.dsva(*check[:-1])
+    cluster.run("scancel", *JobFolder(tmp_path / "SET.verifying").read("queued.json")["jobs"])
+    until(cluster.idle, "an empty queue, after the jobs were cancelled")
     assert "every byte is as it was packed" in cluster.dsva(*check)
     tar = bytearray(here.path(0).read_bytes())
     tar[int(here.records["offset"][0]) + 9] ^= 1
