@@ -69,9 +69,9 @@ def test_a_run_that_did_not_score_its_test_classes_has_nothing_to_choose_among(m
 def test_confidence_stands_under_the_figures(made: Path) -> None:
     results = Results.read(made / RESULTS)
     rows = confidence(results).rows
-    assert [row[0] for row in rows[:2]] == ["proto, other images", "proto, other classes and images"]
+    assert [row[0] for row in rows[:2]] == ["proto, images", "proto, classes"]
     assert len(rows) == 2 * len(results.heads)
     found = results.heads["proto"].over_images
     assert found is not None
-    assert rows[0][1] == f"{100 * found.zsl.low:.1f} to {100 * found.zsl.high:.1f}"
+    assert rows[0][1] == f"{100 * found.zsl.low:.1f}\N{EN DASH}{100 * found.zsl.high:.1f}"
     assert confidence(results).markdown() in (made / "results.md").read_text()
