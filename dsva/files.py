@@ -1,7 +1,10 @@
 """Small files that are either the old ones or the new ones, never half written."""
 
+import errno
 import os
 from pathlib import Path
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what the system says where there is no room
 
 
 def write_atomically(path: Path, text: str) -> None:

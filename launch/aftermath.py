@@ -12,11 +12,9 @@ import sys
 from pathlib import Path
 
 from dsva.train.watchdog import HUNG
-from launch.folder import JobFolder
+from launch.folder import FAULT, MISTAKE, JobFolder
 from launch.insist import insist
 from launch.place import Place
-
-MISTAKE, FAULT = 2, 1
 
 
 def aftermath(folder: JobFolder, start: str, code: int, limit: int, cancelled: bool) -> bool:
@@ -61,15 +59,19 @@ def main(runs: str, limit: str, code: str) -> None:
     """Requeue the job of this batch script if it shall start again."""
     place = Place.of(os.environ)
     run = json.loads(Path(runs).read_text())[int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))]
-    if aftermath(JobFolder(Path(run)), place.start, int(code), int(limit), _cancelled()):
+    try:
+        again = aftermath(JobFolder(Path(run)), place.start, int(code), int(limit), _cancelled())
+    except OSError as error:  # without a note of its crashes it might start again for ever
+        sys.exit(f"{run}: {described(int(code))}, and this cannot be noted: {error}")
+    if again:
         print(f"{run}: {described(int(code))}: starting again", flush=True)
         insist(lambda: subprocess.run(["scontrol", "requeue", place.job], check=True, timeout=60))
 
 
 def _cancelled() -> bool:
-    command = ["scontrol", "-o", "show", "job", os.environ["SLURM_JOB_ID"]]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
-    return "JobState=CANCELLED" in shown
+    command, shown = ["scontrol", "-o", "show", "job", os.environ["SLURM_JOB_ID"]], [""]
+    insist(lambda: shown.append(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout))
+    return "JobState=CANCELLED" in shown[-1]
 
 
 if __name__ == "__main__":

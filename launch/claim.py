@@ -65,7 +65,10 @@ class Claim:
         """Let the next one take the run up at once; `state` is "ended" or "requeued"."""
         self._ended.set()
         self._thread.join()
-        self._beat(state)
+        try:
+            self._beat(state)
+        except OSError as error:  # who wants to take the run up now waits for the heart to stop
+            self._missed(error)
 
     def _live(self) -> None:
         while not self._ended.wait(BEAT):
@@ -75,7 +78,10 @@ class Claim:
                     os._exit(OVERTAKEN)
                 self._beat("running")
             except OSError as error:  # a file system that is full or slow for a while: the next beat may succeed
-                print(f"no heartbeat in {self._folder.path}: {error}", file=sys.stderr, flush=True)
+                self._missed(error)
+
+    def _missed(self, error: OSError) -> None:
+        print(f"no heartbeat in {self._folder.path}: {error}", file=sys.stderr, flush=True)
 
     def _beat(self, state: str) -> None:
         self._beats += 1

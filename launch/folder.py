@@ -11,6 +11,7 @@ code/, slurm/           for Slurm: the code as it was submitted; scripts and out
 import json
 import os
 import socket
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 from dsva.files import write_atomically
 from dsva.train.record import JOB
 
+MISTAKE, FAULT = 2, 1  # exit codes: what only a person can mend, and what may go away by itself
 TAIL = 16384  # bytes: some 30 lines, among which the newest validation is
 
 
@@ -62,8 +64,11 @@ class JobFolder:
         return self.read("failed.json")
 
     def fail(self, reason: str, code: int) -> None:
-        """Note why the run ended, in words that a person understands."""
-        self.write("failed.json", reason=reason, code=code)
+        """Note why the run ended, in words that a person understands; where there is no room for that, say it in the output."""
+        try:
+            self.write("failed.json", reason=reason, code=code)
+        except OSError as error:
+            print(f"{reason}\nand this cannot be noted in {self.path}: {error}", file=sys.stderr, flush=True)
 
     def forget_failure(self) -> None:
         """Begin anew after a failure."""

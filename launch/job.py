@@ -18,10 +18,12 @@ from typing import Any
 
 from rich.console import Console
 
+from dsva.files import FULL
 from launch.claim import Claim
-from launch.folder import JobFolder
+from launch.folder import FAULT, MISTAKE, JobFolder
 from launch.insist import insist
 from launch.place import Place, meet
+from launch.queue import release_held
 from shards.errors import UserError
 
 STOPPED = 128
@@ -51,18 +53,24 @@ class Job:
                     folder.forget_failure()
                 code = _train(folder, place)
             except UserError as error:
-                folder.fail(str(error), 2)
+                folder.fail(str(error), MISTAKE)
                 print(f"error: {error}", file=sys.stderr, flush=True)
-                sys.exit(2)
+                sys.exit(MISTAKE)
             except Exception as error:
-                folder.fail(f"rank {place.rank} on {_node()}: {type(error).__name__}: {_first_line(error)}", 1)
+                full = isinstance(error, OSError) and error.errno in FULL
+                room = f"; make room in {folder.run}, and start it again" if full else ""
+                said = f"rank {place.rank} on {_node()}: {type(error).__name__}: {_first_line(error)}{room}"
+                folder.fail(said, MISTAKE if full else FAULT)
                 raise
             if claim and code == 0:
                 folder.write("done.json", generation=claim.generation, start=place.start, scores=_scores(folder.run))
             elif claim:
                 _stopped(folder, claim, code - STOPPED)
-        sys.exit(code) if code else None
-        return code
+        if code:
+            sys.exit(code)
+        if place.rank == 0:
+            _look_after_others(os.environ.get("SLURM_ARRAY_JOB_ID"))
+        return 0
 
     def checkpoint(self) -> Any:
         """Return what submitit shall start after requeueing: the same."""
@@ -83,6 +91,15 @@ def _train(folder: JobFolder, place: Place) -> int:
     code = run(config, Console(highlight=False, soft_wrap=True))
     del store
     return code
+
+
+def _look_after_others(array: str | None) -> None:
+    """Let the other tasks of a finished task's array go, should Slurm hold one."""
+    try:
+        if array and (held := release_held({array})):
+            print(f"{held} tasks of job array {array} were held because a node had refused them, and are released", flush=True)
+    except UserError as error:
+        print(error, file=sys.stderr, flush=True)
 
 
 def _scores(run: Path) -> dict[str, list[float | None]]:

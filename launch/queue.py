@@ -3,11 +3,15 @@
 import fcntl
 import getpass
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from shards.errors import UserError
+
+# A node that was lost and came back may refuse a job, because remains of its earlier start still run there. Slurm then
+# queues the job again, but holds it until somebody lets it go.
+HELD = "launch failed requeued held"
 
 
 def queued() -> dict[str, tuple[str, str]]:
@@ -50,3 +54,15 @@ def alone(folder: Path) -> Iterator[None]:
         except OSError:
             raise UserError(f"another command is at work on {folder}: wait for it") from None
         yield
+
+
+def release_held(arrays: Collection[str]) -> int:
+    """Let the tasks of job arrays go that Slurm holds though nobody asked for it; return how many.
+
+    Raises:
+        UserError: Slurm does not answer.
+    """
+    held = [job for job, (_, reason) in queued().items() if reason == HELD and job.split("_")[0] in arrays]
+    for job in held:
+        ask("scontrol", "release", job)
+    return len(held)

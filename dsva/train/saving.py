@@ -4,7 +4,6 @@ A checkpoint is written beside its place, described last by COMPLETE (sizes and 
 crash at any moment leaves either a whole checkpoint or a folder that is not looked at.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -21,12 +20,12 @@ from rich.console import Console
 from torch import Tensor
 
 from dsva.config import RunConfig
+from dsva.files import FULL
 from dsva.ranks import Ranks
 from dsva.train.checkpoint import BEST, COMPLETE, PREFIX, STATE, marker, newest, stored
 
 WRITING = ".writing"
 DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int64: "I64", torch.bool: "BOOL"}
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 Facts = dict[str, Any]
 
 

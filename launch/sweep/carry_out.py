@@ -10,6 +10,7 @@ from pathlib import Path
 from launch import start
 from launch.cluster import ClusterConfig
 from launch.folder import JobFolder
+from launch.queue import release_held
 from launch.start import Where
 from launch.sweep.plan import MANIFEST, Cell, Manifest, Planned, SweepConfig, expand
 from launch.sweep.state import State, folder_of, states
@@ -63,6 +64,13 @@ def cancel(found: Sequence[State], folder: Path) -> int:
 def repeatable(folder: Path) -> list[Cell]:
     """Return the cells that failed or were never started."""
     return [state.cell for state in states(folder, Manifest.read(folder)) if state.name in ("FAILED", "NEW")]
+
+
+def release(folder: Path, manifest: Manifest) -> int:
+    """Let the cells go that Slurm holds though nobody asked for it; return how many."""
+    jobs = [str((folder_of(folder, cell).read("submitted.json") or {}).get("job", "")) for cell in manifest.cells]
+    arrays = {job.split("_")[0] for job in jobs if job}
+    return release_held(arrays) if arrays else 0
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from rich.live import Live
 from launch.cluster import ClusterConfig
 from launch.estimate import print_estimates
 from launch.start import Where, show_script, where
-from launch.sweep.carry_out import alone, begin, measured, queue, repeatable, tail
+from launch.sweep.carry_out import alone, begin, measured, queue, release, repeatable, tail
 from launch.sweep.carry_out import cancel as cancel_cells
 from launch.sweep.carry_out import extend as add_cells
 from launch.sweep.plan import Manifest, Planned, expand, read_sweep
@@ -64,8 +64,10 @@ def extend(file: File, folder: Folder, place: Place = "auto", partition: Partiti
 
 @app.command()
 def retry(folder: Folder, place: Place = "auto", partition: Partition = None) -> None:
-    """Queue what failed or was cancelled; each continues from its newest checkpoint."""
+    """Queue what failed or was cancelled, and let go what Slurm holds; each continues from its newest checkpoint."""
     with alone(folder):
+        if held := release(folder, Manifest.read(folder)):
+            print(f"{held} cells that Slurm held are released")
         _queue_open(folder, place, partition, Console(soft_wrap=True, highlight=False))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from launch.claim import STOPPED
 from launch.folder import JobFolder, now
-from launch.queue import ask, queued
+from launch.queue import HELD, ask, queued
 from launch.sweep.plan import Cell, Manifest
 from shards.errors import UserError
 
@@ -24,6 +24,7 @@ ENDINGS = {
     "BOOT_FAIL": "its node did not start",
     "DEADLINE": "missed its deadline",
 }
+LAG = 120.0  # seconds that Slurm's accounts may be behind its queue
 READERS = 16  # a network file system takes its time for each of many small files
 ROOM = 1 << 20  # bytes, below which a file system is called full
 SCORE = "validation/score"
@@ -125,7 +126,12 @@ def _judge(notes: _Notes, queue: Mapping[str, Sequence[str]], accounts: Mapping[
         return "COMPLETE", ""
     if notes.job in queue:
         state, why = queue[notes.job]
-        return ("RUNNING", "") if state in ("RUNNING", "COMPLETING", "SUSPENDED") else ("PENDING", why)
+        if state in ("RUNNING", "COMPLETING", "SUSPENDED"):
+            return "RUNNING", ""
+        return (
+            "PENDING",
+            "held since a node refused it: the next cell that completes, or `dsva sweep retry`, lets it go" if why == HELD else why,
+        )
     beat = notes.beat
     if not notes.job and beat and beat["state"] == "running" and _age(beat["time"]) < 2 * STOPPED:
         return "RUNNING", ""
@@ -139,8 +145,11 @@ def _ended(notes: _Notes, accounts: Mapping[str, str]) -> tuple[Name, str]:
     if not notes.job:
         return ("FAILED", f"died without a word after {notes.beat['time']}{_full(notes)}") if notes.beat else ("NEW", "")
     ending = accounts.get(notes.job, "UNKNOWN").split()[0]
-    if ending in ("RUNNING", "PENDING", "REQUEUED"):  # the accounts lag behind
-        return "PENDING", ""
+    if ending in ("RUNNING", "PENDING", "REQUEUED"):
+        newest = min(_age(note["time"]) for note in (notes.submitted, notes.beat) if note)
+        if newest < LAG:
+            return "PENDING", ""
+        return "FAILED", f"Slurm's controller has lost its job; its checkpoint is of step {notes.folder.step()}"
     words = ENDINGS.get(ending, f"ended as {ending} in the accounts of Slurm")
     return "FAILED", f"{words}{_full(notes)}; its checkpoint is of step {notes.folder.step()}"
 

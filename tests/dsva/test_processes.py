@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 
-from dsva.processes import first_host, from_slurm, join, nccl_choices
+from dsva.processes import described, first_host, from_slurm, join, nccl_choices
 from shards.errors import UserError
 
 STEP = {"SLURM_JOB_ID": "12345", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "16", "SLURM_PROCID": "9", "SLURM_LOCALID": "1"}
@@ -71,3 +72,12 @@ def test_rtx_4090_is_told_not_to_reach_across(tmp_path: Path) -> None:
     assert nccl_choices(gpus, infiniband) == {"NCCL_P2P_DISABLE": "1", "NCCL_IB_DISABLE": "1"}
     (infiniband / "mlx5_0").mkdir(parents=True)
     assert nccl_choices(gpus, infiniband)["NCCL_IB_DISABLE"] == "0"
+
+
+def test_what_nccl_is_told_is_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NCCL_P2P_DISABLE", "1")
+    monkeypatch.delenv("NCCL_IB_DISABLE", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert described() == "NCCL is told NCCL_P2P_DISABLE=1"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert described() == ""

@@ -3,7 +3,6 @@
 import random
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
+from typer.testing import CliRunner, Result
 
+from launch.cli import app
 from launch.folder import JobFolder
+from shards.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 DEV = ROOT / "slurm" / "dev"
@@ -34,19 +36,28 @@ class Cluster:
         return done.stdout
 
     def dsva(self, *arguments: object) -> str:
-        """Run `dsva ARGUMENTS` on what plays the login node."""
-        return self.run(sys.executable, "-m", "launch", *arguments)
+        """Run `dsva ARGUMENTS` as on the login node; in this process, which has imported torch already."""
+        done = self._invoke(*arguments)
+        assert done.exit_code == 0, f"{arguments} ended with {done.exit_code}: {done.exception!r}\n{done.output}"
+        return done.stdout
 
-    def fails(self, code: int, *arguments: object) -> str:
-        """Run `dsva ARGUMENTS`, which must end with this exit code; return what it said on stderr."""
-        command = [sys.executable, "-m", "launch", *map(str, arguments)]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stderr
+    def fails(self, *arguments: object) -> str:
+        """Run `dsva ARGUMENTS`, which must be the user's mistake; return the sentence that says which."""
+        done = self._invoke(*arguments)
+        assert isinstance(done.exception, UserError), done.output
+        return str(done.exception)
+
+    def _invoke(self, *arguments: object) -> Result:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], env=self.environment)
 
     def node(self, action: str, name: str) -> None:
         """Make a node fail or come back, see slurm/dev/node."""
         self.run(DEV / "node", action, name)
+
+    def restart_controller(self) -> None:
+        """Kill slurmctld and start it again."""
+        self.run(DEV / "controller", "crash")
+        self.run(DEV / "controller", "start")
 
     def state(self, job: str) -> str:
         """State of a job as its controller sees it."""

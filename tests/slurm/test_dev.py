@@ -1,5 +1,8 @@
 """The development cluster itself. 10 seconds, most of them Slurm's."""
 
+import time
+from pathlib import Path
+
 from slurm_cluster import Cluster, until
 
 
@@ -27,3 +30,12 @@ def test_a_crashed_node_comes_back(cluster: Cluster) -> None:
     cluster.node("crash", "node4")
     cluster.node("start", "node4")
     until(lambda: cluster.run("sinfo", "-h", "-n", "node4", "-p", "main", "-o", "%t") == "idle\n", "node4 to be idle")
+
+
+def test_jobs_outlive_the_controller(cluster: Cluster) -> None:
+    job = cluster.run("sbatch", "--parsable", "--output=/dev/null", "--wrap", "sleep 6").strip()
+    kept = Path(cluster.environment["SLURM_DEV"]) / "state" / "job_state"
+    began = time.time()
+    until(lambda: kept.stat().st_mtime > began, "the controller to write its jobs down, which it does every few seconds")
+    cluster.restart_controller()
+    until(lambda: cluster.state(job) == "COMPLETED", "the job's end")

@@ -1,0 +1,83 @@
+"""File systems without room, or away for a while: runs end with a reason, or go on."""
+
+import errno
+import json
+import resource
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from launch import aftermath, claim, job
+from launch.claim import Claim
+from launch.folder import MISTAKE, JobFolder
+from launch.job import Job
+from launch.place import Place
+
+PLACE = Place(0, 1, 0, "1", "1-0")
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """No file of this process can be written to."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_run_that_finds_no_room_says_so_and_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(job, "_train", full)
+    with pytest.raises(OSError, match="No space left"):
+        Job(tmp_path)()
+    folder = JobFolder(tmp_path)
+    failed = folder.failed()
+    assert failed
+    assert f"No space left on device; make room in {tmp_path}, and start it again" in failed["reason"]
+    assert failed["code"] == MISTAKE
+    assert not aftermath.aftermath(folder, "1-0", 1, 3, cancelled=False)
+
+
+def test_a_reason_that_cannot_be_noted_is_in_the_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = JobFolder(tmp_path)
+    folder.path.mkdir()
+    with no_room():
+        folder.fail("the reason", 1)
+    assert folder.failed() is None
+    assert "the reason\nand this cannot be noted in" in capsys.readouterr().err
+
+
+def test_a_heart_goes_on_beating_when_there_is_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(claim, "BEAT", 0.01)
+    folder = JobFolder(tmp_path)
+    with Claim(folder, PLACE):
+        with no_room():
+            time.sleep(0.1)
+            before = folder.read("heartbeat.json")
+        end = time.monotonic() + 30
+        while folder.read("heartbeat.json") == before:
+            assert time.monotonic() < end
+    assert "no heartbeat in" in capsys.readouterr().err
+    with Claim(folder, PLACE) as again, no_room():
+        again.release("ended")
+
+
+def test_a_crash_that_cannot_be_counted_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = tmp_path / "runs.json"
+    runs.write_text(json.dumps([str(tmp_path)]))
+    (tmp_path / "job").mkdir()
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setattr(aftermath, "_cancelled", lambda: False)
+    with no_room(), pytest.raises(SystemExit, match=r"a process died of SIGKILL .* and this cannot be noted"):
+        aftermath.main(str(runs), "3", "137")

@@ -1,0 +1,35 @@
+"""What Slurm says of its queue, and what it is told."""
+
+from pathlib import Path
+
+import pytest
+
+from launch.queue import HELD, queued, release_held
+from shards.errors import UserError
+
+QUEUE = f"""7_0|RUNNING|None
+7_1|PENDING|{HELD}
+7_2|PENDING|JobHeldUser
+8_0|PENDING|{HELD}"""
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Programs named like Slurm's; the file to which scontrol writes what it was told."""
+    for name, text in {"squeue": f"cat << EOF\n{QUEUE}\nEOF", "scontrol": f'echo "$@" >> {tmp_path / "told"}'}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return tmp_path / "told"
+
+
+def test_what_slurm_holds_after_a_node_refused_it_is_released_and_what_its_user_holds_is_not(slurm: Path) -> None:
+    assert queued()["7_2"] == ("PENDING", "JobHeldUser")
+    assert release_held({"7"}) == 1
+    assert slurm.read_text() == "release 7_1\n"
+
+
+def test_silence_is_no_empty_queue(slurm: Path) -> None:
+    (slurm.parent / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(UserError, match="squeue does not answer"):
+        queued()

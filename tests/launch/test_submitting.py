@@ -1,0 +1,73 @@
+"""`dsva submit` where it needs no Slurm, and the copy of the code that it sends. 4 seconds."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from launch.cli import app
+from launch.cluster import ClusterConfig
+from launch.folder import JobFolder
+from launch.snapshot import take
+from launch.start import start, where
+from shards.errors import UserError
+
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "aid_25_5.yaml"
+
+
+def submit(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["submit", str(CONFIG), *map(str, arguments)])
+
+
+@pytest.fixture
+def no_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+def test_a_run_in_this_very_process_is_done_once(overrides: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert submit(*overrides, f"run.dir={run}", "--cluster=debug").exit_code == 0
+    done = JobFolder(run).done()
+    assert done
+    assert set(done["scores"]) >= {"proto", "main"}
+    assert submit(*overrides, f"run.dir={run}", "--cluster=debug").exit_code == 0
+    assert JobFolder(run).done() == done
+
+
+@pytest.mark.usefixtures("no_slurm")
+def test_without_slurm_auto_is_here_and_slurm_is_refused() -> None:
+    assert where("auto") == "local"
+    assert where("debug") == "debug"
+    with pytest.raises(UserError, match="no Slurm answers here"):
+        where("slurm")
+
+
+def test_several_nodes_on_one_machine_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--nodes 2 on one machine"):
+        start([tmp_path], "name", tmp_path, "local", ClusterConfig(nodes=2), 1)
+
+
+def test_a_run_that_does_not_fit_is_refused_before_anything_is_written(overrides: list[str], tmp_path: Path) -> None:
+    large = ["model.width=4096", "model.layers=48", "model.mlp=16384", "model.heads=32"]
+    gpu = tmp_path / "gpu.yaml"
+    gpu.write_text("gpus_per_node: 1\ngpu_memory_gb: 24\n")
+    said = submit(*overrides, *large, f"run.dir={tmp_path / 'run'}", f"--defaults={gpu}", "--dry-run").exception
+    assert isinstance(said, UserError)
+    assert "than a GPU has (gpu_memory_gb=24)" in str(said)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_copy_of_the_code_runs_by_itself_and_knows_what_it_was(tmp_path: Path) -> None:
+    code = take(tmp_path / "code")
+    told = json.loads(next(code.glob("*.json")).read_text())
+    look = "import dsva, launch; from dsva.zeroshot.results import code_version as v; print(dsva.__file__, launch.__file__, v())"
+    environment = {**os.environ, "PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
+    printed = subprocess.run(
+        [sys.executable, "-c", look], env=environment, cwd=CONFIG.parent, capture_output=True, text=True, check=True
+    )
+    assert printed.stdout.split()[:2] == [str(code / "dsva" / "__init__.py"), str(code / "launch" / "__init__.py")]
+    assert str(told["version"]) in printed.stdout
