@@ -14,7 +14,7 @@ from dsva.model.dsva import DSVA
 from dsva.model.exported import Clip, Exported, Source, write_config, write_weights
 from dsva.ranks import Ranks
 from dsva.train.checkpoint import PREFIX, Checkpoint, load_trained
-from dsva.train.record import CHECKPOINTS, read_config
+from dsva.train.record import CHECKPOINTS, read_config, refuse_other
 from dsva.zeroshot.baselines import baselines
 from dsva.zeroshot.evaluate import evaluate, report
 from dsva.zeroshot.results import RESULTS, Results, code_version, provenance
@@ -36,7 +36,7 @@ class Trained:
 
     @classmethod
     def open(cls, folder: Path, overrides: Sequence[str] = (), prefix: str = PREFIX) -> Self:
-        """Open the run in `folder`, with configuration values changed by `overrides`.
+        """Open the run in `folder`, with configuration values changed by `overrides` that change nothing it has learnt.
 
         Args:
             folder: of the run.
@@ -44,11 +44,13 @@ class Trained:
             prefix: of the names of the checkpoints to choose the newest complete one from.
 
         Raises:
-            UserError: no run, no complete checkpoint, or data that is not what it was trained with.
+            UserError: no run, no complete checkpoint, or a configuration or data that is not what it was trained with.
         """
-        experiment = Experiment.open(read_config(folder, overrides))
+        config = read_config(folder, overrides)
+        refuse_other(folder, config)  # other classes or shares would test on what was trained on
+        experiment = Experiment.open(config)
         model = experiment.build_model()
-        checkpoint = load_trained(model, folder / CHECKPOINTS, experiment.shards.digest, prefix)
+        checkpoint = load_trained(model, folder / CHECKPOINTS, experiment.hashes(), prefix)
         return cls(experiment, model, checkpoint)
 
     def export(self, target: Path) -> Path:

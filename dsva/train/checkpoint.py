@@ -105,23 +105,23 @@ def stored(folder: Path, prefix: str = PREFIX) -> list[Checkpoint]:
     return sorted(found, key=lambda checkpoint: checkpoint.step, reverse=True)
 
 
-def load_trained(model: nn.Module, folder: Path, data: str, prefix: str = PREFIX) -> Checkpoint:
+def load_trained(model: nn.Module, folder: Path, hashes: Mapping[str, str], prefix: str = PREFIX) -> Checkpoint:
     """Give a model the weights of the newest complete checkpoint in `folder`, the running mean where there is one.
 
     Args:
         model: gets the weights.
         folder: of all checkpoints of the run.
-        data: digest of the shard set.
+        hashes: of the inputs, as `refuse_other` takes them.
         prefix: of the names of the checkpoints to look at.
 
     Raises:
-        UserError: there is no complete checkpoint, or it is of another model or shard set.
+        UserError: there is no complete checkpoint, or it is of another model or of other inputs.
     """
     checkpoint, damaged = newest(folder, prefix)
     if checkpoint is None:
         reasons = "; ".join(damaged) or "nothing was saved"
         raise UserError(f"{folder} holds no complete checkpoint {prefix}* ({reasons}): train with `dsva train` first")
-    checkpoint.refuse_other({"data.shards": data})
+    checkpoint.refuse_other(hashes)
     checkpoint.restore_weights(model, mean=True)
     return checkpoint
 

@@ -60,7 +60,7 @@ def open_record(config: Config) -> TextIO:
     """
     folder = config.run.dir
     if (folder / CONFIG).is_file():
-        _refuse_other(folder, config)
+        refuse_other(folder, config)
     elif folder.is_dir() and any(entry.name not in (".lock", JOB) for entry in folder.iterdir()):
         raise UserError(f"run.dir={folder} is not empty and holds no run: give a new folder")
     try:
@@ -129,7 +129,8 @@ def note_start(config: Config, step: int, world_size: int, device: str, device_n
     (folder / ENDED).unlink(missing_ok=True)
 
 
-def _refuse_other(folder: Path, config: Config) -> None:
+def refuse_other(folder: Path, config: Config) -> None:
+    """Raise a UserError unless a configuration computes what the run in `folder` does."""
     before, now = read_config(folder).model_dump(mode="json"), config.model_dump(mode="json")
     for section, values in now.items():
         for key, value in values.items():

@@ -198,6 +198,34 @@ def test_evaluating_a_run_gives_the_figures_of_its_end(done: Path, dsva: ForkSer
         one_line(output, [str(folder)])
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["classes.seen_test_share=0.7"],  # images that were trained on would measure S
+        ["classes.split=random:3:3"],  # classes that were trained on would be called unseen
+        ["validation.partition=0"],
+        ["scores.kind=dot"],
+    ],
+)
+def test_a_run_is_scored_as_it_was_trained_or_not_at_all(done: Path, dsva: ForkServer, overrides: list[str]) -> None:
+    before = results(done)
+    code, output = dsva.run("eval", done, *overrides)
+    assert code == 2, output
+    one_line(output, [overrides[0].partition("=")[0], str(done)])
+    assert results(done) == before
+
+
+def test_a_run_is_not_scored_with_other_attributes_or_classes(done: Path, dsva: ForkServer, other: Noise) -> None:
+    for key, name in (("attributes", "attributes.json"), ("splits", "splits.json")):
+        value = json.loads((other.root / name).read_text())
+        (value["matrix"] if key == "attributes" else value["split"]["seen"]).reverse()
+        changed = other.root / f"changed_{name}"
+        changed.write_text(json.dumps(value))
+        code, output = dsva.run("eval", done, f"classes.{key}={changed}")
+        assert code == 2, output
+        one_line(output, [f"classes.{key}", "digest"])
+
+
 def test_a_validation_run_meets_no_test_image_and_its_gamma_is_taken(
     done: Path, dsva: ForkServer, tiny: Noise, tmp_path: Path
 ) -> None:
