@@ -5,6 +5,7 @@ or done twice, in any order.
 """
 
 import fcntl
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,6 +68,9 @@ def pack_part(target: Path, fingerprint: str, shards: Sequence[int], *, workers:
         OSError: the disk fails.
     """
     work = working(target)
+    if target.exists():  # whoever made it may have been killed before it had cleared away
+        shutil.rmtree(work, ignore_errors=True)
+        return
     try:
         with locked(work, fcntl.LOCK_SH):
             if Plan(work).fingerprint != fingerprint:

@@ -62,7 +62,10 @@ def test_whoever_ends_last_makes_the_set_and_nobody_while_a_part_is_at_work(imag
     pack_part(target, made.fingerprint, [])
     assert contents(target) == contents(whole)
     assert not working(target).exists()
-    pack_part(target, made.fingerprint, made.shards[0])  # a late start finds nothing to do
+    (working(target) / "set").mkdir(parents=True)  # as if killed before it had cleared away
+    pack_part(target, made.fingerprint, made.shards[0])  # a late start finds nothing else to do
+    assert not working(target).exists()
+    assert contents(target) == contents(whole)
 
 
 def test_a_part_of_an_older_plan_is_refused(images: Path, tmp_path: Path) -> None:
