@@ -194,9 +194,10 @@ class TrainConfig(Section):
     """First steps, in which the backbone is frozen and gets no backward pass."""
     accumulation: int = Field(1, ge=1)
     """Backward passes per optimizer step; each takes its share of `batch_size`."""
-    engine: Literal["ddp", "zero1", "zero2", "zero3"] = "ddp"
-    """How several processes share the work: each holds all (`ddp`), or DeepSpeed cuts the optimizer's state (`zero1`),
-    the gradients too (`zero2`), the weights too (`zero3`) over them. Checkpoints fit every engine and number of processes."""
+    engine: Literal["ddp", "zero1", "zero2", "zero3", "fsdp2"] = "ddp"
+    """How several processes share the work: each holds all (`ddp`), or DeepSpeed cuts the optimizer's state (`zero1`), the
+    gradients too (`zero2`), the weights too (`zero3`) over them; torch's own fully_shard (`fsdp2`) cuts what `zero3` does.
+    Checkpoints fit every engine and number of processes."""
     deepspeed: Path | None = None
     """JSON file with more of DeepSpeed's settings, such as offloading; it cannot contradict this configuration."""
     precision: Literal["no", "bf16"] = "no"

@@ -29,6 +29,7 @@ PEAKS = {
 # float32 without tensor cores, FLOP/s, from the same sheets: what torch uses unless it is told otherwise.
 FLOAT_PEAKS = {r"RTX 4090$": 82.6e12, r"A100": 19.5e12, r"H100 PCIe": 51e12, r"H100 NVL": 60e12, r"H[12]00": 67e12}
 FLOAT, HALF = 4, 2  # bytes
+STAGES = {"ddp": 0, "zero1": 1, "zero2": 2, "zero3": 3, "fsdp2": 3}  # how much an engine cuts over the processes
 # A token's activations in a layer of this width, bytes, kept for the backward pass: with bf16 the float32 residual stream and
 # bf16 matrices, without it all in float32; no attention matrix. A checkpointed layer keeps its input.
 ACTIVATIONS, ACTIVATIONS_FLOAT, CHECKPOINTED = 64, 80, 4
@@ -148,11 +149,11 @@ def memory_bytes(config: Config, shape: Shape, world_size: int) -> Memory:
 
     For each weight 4 bytes each for itself, its gradient, two moments, the copy that is exchanged (DDP's buckets, DeepSpeed's flat
     parts), and the running mean, and 2 for autocast's copy. ZeRO-1 cuts the moments over the processes, ZeRO-2 the gradient too,
-    ZeRO-3 weights and mean too, and keeps no autocast copy. Activations: 64 bytes for each token, width and layer, 80 without
-    bf16, 4 with gradient checkpointing and one layer whole.
+    ZeRO-3 and FSDP2 weights and mean too, and keep no autocast copy. Activations: 64 bytes for each token, width and layer, 80
+    without bf16, 4 with gradient checkpointing and one layer whole.
     """
     train = config.train
-    stage = 0 if train.engine == "ddp" else int(train.engine[-1])
+    stage = STAGES[train.engine]
     cut = [1 / world_size if stage >= least else 1.0 for least in (3, 2, 1)]
     weight, gradient, moments = FLOAT * cut[0], FLOAT * cut[1], 2 * FLOAT * cut[2]
     exchange = FLOAT if world_size > 1 else 0

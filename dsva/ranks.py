@@ -42,6 +42,9 @@ class Ranks:
         Raises:
             UserError: the environment contradicts itself.
         """
+        # `accelerate launch` says how many processes there are; what they do, the configuration says alone.
+        for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
+            del os.environ[name]
         if deepspeed and not torch.cuda.is_available():
             os.environ["DS_ACCELERATOR"] = "cpu"
         world_size = join(os.environ, alone=deepspeed is not None)

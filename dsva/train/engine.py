@@ -3,6 +3,7 @@
 The loader and the learning-rate schedule stay ours: Accelerate would repeat samples and step schedules twice.
 """
 
+import copy
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -53,6 +54,7 @@ class Engine:
             )
         assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}, "only parameters are saved"
         self._ranks = ranks
+        self._copy: DSVA | None = None
         self.plain: DSVA = model.to(ranks.device)
         self.optimizer: torch.optim.Optimizer = build_optimizer(self.plain, config.optimizer)
         self.model: nn.Module = self._wrapped(config)
@@ -61,6 +63,16 @@ class Engine:
     def _wrapped(self, config: Config) -> nn.Module:
         wrapped: nn.Module = self._ranks.accelerator.prepare_model(self.plain)
         return wrapped
+
+    def _keep_copy(self) -> None:
+        """Keep a model to evaluate: a forward pass of cut weights needs all ranks, which evaluate different numbers of batches."""
+        self._copy = copy.deepcopy(self.plain).to("cpu")
+
+    def _autocast(self, config: Config, cached: bool) -> None:
+        """Have the forward pass autocast, as Accelerate does under DDP; whole weights may be `cached` in bf16 meanwhile."""
+        if config.train.precision == "bf16":
+            autocast = torch.autocast(self._ranks.device.type, torch.bfloat16, cache_enabled=cached)
+            self.plain.forward = autocast(self.plain.forward)  # type: ignore[method-assign]
 
     def accumulating(self, last: bool) -> AbstractContextManager[object]:
         """Return the context of one backward pass; gradients are exchanged in the `last` of a step only."""
@@ -82,7 +94,7 @@ class Engine:
         Where the norm is not finite, nothing is changed. All ranks have the same gradient, and so the same norm.
         """
         parameters = [p for p in self.plain.parameters() if p.grad is not None]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self._clip_norm or float("inf"))
+        norm = self._clip(parameters)
         # The host waits for the device here, once a step. Deciding on the device (torch.where over all weights and moments, or a
         # fused AdamW's found_inf) would save that wait, but a loop of several ranks waits at the end of a step anyway, to
         # agree on signals, and DeepSpeed decides on the host too.
@@ -90,6 +102,9 @@ class Engine:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return norm
+
+    def _clip(self, parameters: Iterable[nn.Parameter]) -> Tensor:
+        return torch.nn.utils.clip_grad_norm_(parameters, self._clip_norm or float("inf"))
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Yield every parameter whole as (name, tensor); every rank calls this."""
@@ -123,5 +138,13 @@ class Engine:
     @contextmanager
     def evaluated(self, ema: "Ema | None") -> Iterator[DSVA]:
         """Give the model as it is to be evaluated, with the mean weights where there are any; every rank calls this."""
-        with ema.in_place_of(self.plain) if ema else nullcontext():
-            yield self.plain
+        if self._copy is None:
+            with ema.in_place_of(self.plain) if ema else nullcontext():
+                yield self.plain
+            return
+        parameters = dict(self._copy.named_parameters())
+        with torch.no_grad():
+            for name, tensor in ema.weights() if ema else self.weights():
+                parameters[name].copy_(tensor)
+        yield self._copy.to(self._ranks.device)
+        self._copy.to("cpu")

@@ -21,6 +21,7 @@ from dsva.train.beginning import beginning
 from dsva.train.checkpoint import EMA, MODEL, OPTIMIZER, backbone_sha256
 from dsva.train.ema import Ema
 from dsva.train.engine import make_deterministic
+from dsva.train.engines import build_engine
 from dsva.train.metrics import Stopwatch
 from dsva.train.optimizer import BACKBONE, NORM, set_learning_rate
 from dsva.train.phases import Phases
@@ -29,7 +30,6 @@ from dsva.train.saving import Saver
 from dsva.train.schedule import factor
 from dsva.train.slowest import slowest
 from dsva.train.spending import Power, device_name
-from dsva.train.zero import build_engine
 from dsva.zeroshot.evaluate import evaluate
 from dsva.zeroshot.results import measure
 from dsva.zeroshot.scores import Decisions

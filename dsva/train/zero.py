@@ -3,13 +3,12 @@
 Same training as DDP: the same AdamW on the same float32 weights, gradients that are sums over the ranks.
 """
 
-import copy
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -17,14 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dsva.config import Config
-from dsva.model.dsva import DSVA
-from dsva.ranks import Ranks
 from dsva.train.engine import Engine
 from dsva.zeroshot.inputs import read_json
 from shards.errors import UserError
-
-if TYPE_CHECKING:
-    from dsva.train.ema import Ema
 
 # Elements that are sent at once, 32 MiB as in DDP. DeepSpeed's defaults are for language models: 2 GiB filled anew every step.
 BUCKETS = {name: 1 << 23 for name in ("reduce_bucket_size", "allgather_bucket_size", "stage3_prefetch_bucket_size")}
@@ -38,7 +32,7 @@ def deepspeed_settings(config: Config) -> Callable[[int], dict[str, Any]] | None
     Raises:
         UserError: DeepSpeed is not installed, or the user's file contradicts the configuration.
     """
-    if config.train.engine == "ddp":
+    if not config.train.engine.startswith("zero"):
         if config.train.deepspeed:
             raise UserError(f"train.deepspeed={config.train.deepspeed} needs train.engine=zero1, zero2 or zero3: set one of them")
         return None
@@ -96,11 +90,9 @@ class ZeroEngine(Engine):
 
     def _wrapped(self, config: Config) -> nn.Module:
         self._stage = int(config.train.engine[-1])
-        # Under ZeRO-3 a forward pass needs all ranks, and evaluation gives them different numbers of batches.
-        self._copy = copy.deepcopy(self.plain).to("cpu") if self._stage == 3 else None
-        if config.train.precision == "bf16":
-            autocast = torch.autocast(self._ranks.device.type, torch.bfloat16, cache_enabled=self._stage < 3)
-            self.plain.forward = autocast(self.plain.forward)  # type: ignore[method-assign]
+        if self._stage == 3:
+            self._keep_copy()
+        self._autocast(config, cached=self._stage < 3)
         group_of = {id(p): place for place, group in enumerate(self.optimizer.param_groups) for p in group["params"]}
         self._group = {name: group_of[id(p)] for name, p in self.plain.named_parameters()}
         wrapped: nn.Module
@@ -115,6 +107,7 @@ class ZeroEngine(Engine):
         engine, train = self._deepspeed, config.train
         assert engine.zero_optimization_stage() == self._stage
         assert engine.gradient_accumulation_steps() == train.accumulation
+        assert 0 <= engine.train_batch_size() - config.data.batch_size < self._ranks.world_size * train.accumulation
         assert engine.gradient_clipping() == config.optimizer.clip_norm
         assert not engine.bfloat16_enabled()
         assert not engine.fp16_enabled()
@@ -218,22 +211,3 @@ class ZeroEngine(Engine):
         size: int = parameter.ds_tensor.numel()  # type: ignore[attr-defined]
         padded = F.pad(whole.flatten(), (0, size * self._ranks.world_size - whole.numel()))
         return padded[self._ranks.rank * size :][:size].to(self._ranks.device)
-
-    @contextmanager
-    def evaluated(self, ema: "Ema | None") -> Iterator[DSVA]:
-        """Give the model as it is to be evaluated, with the mean weights where there are any; every rank calls this."""
-        if self._copy is None:
-            with super().evaluated(ema) as model:
-                yield model
-            return
-        parameters = dict(self._copy.named_parameters())
-        with torch.no_grad():
-            for name, tensor in ema.weights() if ema else self.weights():
-                parameters[name].copy_(tensor)
-        yield self._copy.to(self._ranks.device)
-        self._copy.to("cpu")
-
-
-def build_engine(model: DSVA, config: Config, ranks: Ranks) -> Engine:
-    """Return the engine that the configuration names, around a model that has the weights to begin with."""
-    return (Engine if config.train.engine == "ddp" else ZeroEngine)(model, config, ranks)

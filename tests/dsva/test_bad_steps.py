@@ -69,7 +69,7 @@ def test_a_bad_step_changes_nothing(server: GroupServer, tiny: Noise, tmp_path: 
     assert not all(later[name].equal(tensor) for name, tensor in after.items())
 
 
-@pytest.mark.parametrize("engine", ["ddp", "zero3"])
+@pytest.mark.parametrize("engine", ["ddp", "zero3", "fsdp2"])
 def test_going_back_passes_over_what_went_wrong(server: GroupServer, tiny: Noise, tmp_path: Path, engine: str) -> None:
     run = tmp_path / "RUN"
     command = ["train", tiny.config, f"run.dir={run}", *OVERRIDES, f"train.engine={engine}", "faults.skip_budget=1"]

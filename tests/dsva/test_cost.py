@@ -57,7 +57,7 @@ def test_presets_need_what_they_say(preset: str, state: float, activations: floa
     assert memory.total == memory.state + memory.activations
 
 
-@pytest.mark.parametrize(("engine", "bytes_a_weight"), [("ddp", 26), ("zero1", 20), ("zero2", 17), ("zero3", 9)])
+@pytest.mark.parametrize(("engine", "bytes_a_weight"), [("ddp", 26), ("zero1", 20), ("zero2", 17), ("zero3", 9), ("fsdp2", 9)])
 def test_engines_cut_what_they_cut(engine: str, bytes_a_weight: float) -> None:
     config = Config.model_validate({"train": {"engine": engine, "precision": "bf16", "ema": 0.9}})
     shape = Shape.of(config, 59)

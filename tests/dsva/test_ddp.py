@@ -129,24 +129,24 @@ def test_a_mistake_ends_both_processes_with_one_sentence(
     assert "Traceback" not in both[1].output
 
 
-def test_torchrun(tiny: Noise, dsva: ForkServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ["torch.distributed.run", "--nproc-per-node", "2", "--standalone"],
+        ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"],
+    ],
+    ids=["torchrun", "accelerate"],
+)
+def test_common_launchers(tiny: Noise, dsva: ForkServer, tmp_path: Path, launcher: list[str]) -> None:
     overrides = ["train.steps=3", "run.checkpoint_every=3"]
-    command = [
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--standalone",
-        "-m",
-        "launch",
-        "train",
-        str(tiny.config),
-    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    # Accelerate would take these over the configuration's.
+    environment |= {"ACCELERATE_MIXED_PRECISION": "bf16", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}
     done = subprocess.run(
-        [sys.executable, *command, f"run.dir={tmp_path / 'TWO'}", *overrides],
+        [sys.executable, "-m", *launcher, "-m", "launch", "train", str(tiny.config), f"run.dir={tmp_path / 'TWO'}", *overrides],
         check=False, capture_output=True, text=True, timeout=100, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "TWO" / "environment.json").read_text())["world_size"] == 2
     assert dsva.run("train", tiny.config, f"run.dir={tmp_path / 'ONE'}", *overrides)[0] == 0
     assert_agrees(tmp_path / "TWO", tmp_path / "ONE")
