@@ -1,25 +1,22 @@
 """Engines x processes: step time, memory of a rank, checkpoint size, seconds to save and to load, as a markdown table.
 
-    python benchmarks/engines.py SHARDS [--layouts ddp:1,zero2:2] [section.key=value ...]
+    python -m benchmarks.engines SHARDS [--layouts ddp:1,zero2:2] [section.key=value ...]
 
 trains configs/aid_25_5.yaml with a ViT-S shape (22 million weights) for a few steps in each layout, in fresh processes.
 """
 
 import argparse
 import json
-import os
 import resource
-import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
+from benchmarks.together import Together
 from dsva.config import load
 from dsva.experiment import Experiment
 from dsva.ranks import Ranks
@@ -30,7 +27,7 @@ from dsva.train.zero import deepspeed_settings
 
 CONFIG = Path(__file__).parents[1] / "configs" / "aid_25_5.yaml"
 SIZES = ["model.width=384", "model.layers=12", "model.heads=6", "model.mlp=1536", "data.batch_size=16"]
-LAYOUTS = "ddp:1,ddp:2,ddp:4,zero1:2,zero1:4,zero2:2,zero2:4,zero3:2,zero3:4"
+LAYOUTS = "ddp:1,ddp:2,ddp:4,zero1:2,zero1:4,zero2:2,zero2:4,zero3:2,zero3:4,fsdp2:2,fsdp2:4"
 STEPS = 6  # of which the first is not counted
 HEADER = "| engine | processes | step, s | memory a rank, MiB | checkpoint, MiB | save, s | load, s |"
 
@@ -72,35 +69,17 @@ def measure(overrides: list[str]) -> None:
     ranks.close()
 
 
-def run_layout(engine: str, processes: int, given: list[str]) -> dict[str, float]:
-    """Start the processes of one layout; return what rank 0 measured."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, "--rank", *given, f"train.engine={engine}", f"run.dir={folder}/run"]
-        together = {"WORLD_SIZE": f"{processes}", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}", "OMP_NUM_THREADS": "1"}
-        ranks = [
-            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **together, "RANK": r, "LOCAL_RANK": r})
-            for r in map(str, range(processes))
-        ]
-        answers = [rank.communicate()[0] for rank in ranks]
-        if any(rank.returncode for rank in ranks):
-            sys.exit(f"{engine} on {processes} processes failed")
-    measured: dict[str, float] = json.loads(answers[0].splitlines()[-1])
-    return measured
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shards", type=Path)
     parser.add_argument("--layouts", default=LAYOUTS)
     parser.add_argument("overrides", nargs="*")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     print(HEADER + "\n|:--|--:|--:|--:|--:|--:|--:|", flush=True)
     for layout in arguments.layouts.split(","):
         engine, processes = layout.split(":")
-        row = run_layout(engine, int(processes), [f"data.shards={arguments.shards}", *SIZES, *arguments.overrides])
+        given = [*SIZES, f"data.shards={arguments.shards}", f"train.engine={engine}", *arguments.overrides]
+        row = Together("benchmarks.engines", int(processes), given).answer()
         mib = {name: row[name] / 2**20 for name in ("memory", "size")}
         sizes = f"{mib['memory']:,.0f} | {mib['size']:,.0f}"
         print(f"| {engine} | {processes} | {row['step']:.2f} | {sizes} | {row['save']:.2f} | {row['load']:.2f} |", flush=True)
