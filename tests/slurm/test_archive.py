@@ -51,7 +51,7 @@ def test_killed_and_stopped_tasks_go_on_to_the_bytes_of_a_local_pack_and_damage_
     tar = bytearray(here.path(0).read_bytes())
     tar[int(here.records["offset"][0]) + 9] ^= 1
     (target / here.path(0).name).write_bytes(tar)
-    assert "1 kinds of damage" in cluster.fails(2, *check)
+    assert "1 kinds of damage" in cluster.fails(*check)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["HERE", "SET"]
 
 
@@ -63,7 +63,7 @@ def test_bad_images_are_told_as_here_and_can_be_skipped(cluster: Cluster, scenes
     command = ["pack", source, target, *SPREAD]
     cluster.dsva(*command)
     until(cluster.idle, "the end")
-    said = cluster.fails(2, *command)
+    said = cluster.fails(*command)
     assert "1 images cannot be packed" in said
     assert bad.name in said
     assert "--skip-bad" in said

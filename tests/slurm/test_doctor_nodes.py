@@ -25,7 +25,7 @@ def test_nodes_that_never_come_are_a_failure_with_words(cluster: Cluster, tmp_pa
     for node in ("node1", "node2", "node3"):
         cluster.run("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
     try:
-        cluster.fails(2, *command)
+        cluster.fails(*command)
     finally:
         for node in ("node1", "node2", "node3"):
             cluster.run("scontrol", "update", f"nodename={node}", "state=resume")
