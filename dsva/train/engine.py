@@ -5,6 +5,7 @@ The loader and the learning-rate schedule stay ours: Accelerate would repeat sam
 
 import copy
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
@@ -61,7 +62,10 @@ class Engine:
         self._clip_norm = config.optimizer.clip_norm
 
     def _wrapped(self, config: Config) -> nn.Module:
-        wrapped: nn.Module = self._ranks.accelerator.prepare_model(self.plain)
+        with warnings.catch_warnings():
+            # torch announces another way to say that buffers are not sent around, which Accelerate does not know yet.
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            wrapped: nn.Module = self._ranks.accelerator.prepare_model(self.plain)
         return wrapped
 
     def _keep_copy(self) -> None:
