@@ -71,10 +71,10 @@ class Saboteur:
         """Choose a fault for a running cell, and let it happen."""
         job = str((folder_of(self.folder, state.cell).read("submitted.json") or {})["job"])
         node = said("squeue", "--noheader", f"--jobs={job}", "--format=%N").strip()
-        kinds = ["kill", "requeue", "warning", "minute"]
+        kinds = ["kill", "requeue"]
         away = {command[-1] for _, command in self.repairs}
         if node and node not in away:
-            kinds += ["crash", "agent", "freeze", "preempt"]
+            kinds += ["crash", "agent", "freeze", "preempt", "warning", "minute"]
         if "start" not in away:
             kinds.append("controller")
         kind = self.chance.choice(kinds)
@@ -176,8 +176,12 @@ def differences(one: Path, other: Path) -> list[str]:
     if tensors[0].keys() != tensors[1].keys() or not all(tensors[0][name].equal(tensors[1][name]) for name in tensors[0]):
         said.append("weights")
     lines = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (one, other)]
-    kept = [[[line["step"], line["loss/total"], line["batch"]] for line in found] for found in lines]
-    return said + ["metrics"] * (kept[0] != kept[1])
+    kept = [[(line["step"], line["loss/total"], line["batch"]) for line in found] for found in lines]
+    # A run that is told to stop logs the step it stops at, too; no other line is more, less, or twice there.
+    regular = {step for step, *_ in kept[1]}
+    stops = [json.loads(line)["step"] for line in (one / "starts.jsonl").read_text().splitlines()]
+    more = [step for step, *_ in kept[0] if step not in regular and step not in stops]
+    return said + ["metrics"] * bool(more or [line for line in kept[0] if line[0] in regular] != kept[1])
 
 
 def again(folder: Path, fault: Fault) -> float | None:

@@ -1,10 +1,11 @@
 """One run over two nodes, through `dsva submit`. 50 seconds on two processors."""
 
+import json
 import os
 import signal
 from pathlib import Path
 
-from slurm_cluster import ROOT, TINY, Cluster, same, step, until
+from slurm_cluster import ROOT, TINY, Cluster, as_their_moments_come, same, step, until
 
 from dsva.zeroshot.results import Results
 from launch.folder import JobFolder
@@ -22,21 +23,18 @@ def test_four_ranks_on_two_nodes_survive_with_ddp_and_with_zero2(cluster: Cluste
         return printed.split("job ")[1].split(";")[0]
 
     first, second = submit(ddp, "ddp"), submit(zero, "zero2")
-    until(lambda: step(ddp) > 10, "first steps with DDP")
-    cluster.run("scancel", "--signal=USR2", first)
-    until(lambda: step(zero) > 10, "first steps with ZeRO-2")
-    cluster.run("scontrol", "requeue", second)
-    until(lambda: len(starts(ddp)) == 2, "second start, after USR2")
-    saved = JobFolder(ddp).step()
-    assert f'"step": {saved}}}' in starts(ddp)[1], "continues where it was told to stop"
-
-    until(lambda: step(ddp) > saved + 10, "steps after USR2")
-    os.kill(pid_of_rank(3, first), signal.SIGKILL)
+    faults = [
+        (lambda: step(ddp) > 10, lambda: cluster.run("scancel", "--signal=USR2", first)),
+        (lambda: step(zero) > 10, lambda: cluster.run("scontrol", "requeue", second)),
+        (lambda: len(begun(ddp)) == 2 and step(ddp) > begun(ddp)[1] + 10, lambda: os.kill(pid_of_rank(3, first), signal.SIGKILL)),
+    ]
+    as_their_moments_come(faults, "steps with DDP, again after USR2, and with ZeRO-2")
     until(JobFolder(ddp).done, "the end, after rank 3 was killed", 180)
-    assert len(starts(ddp)) == 3
+    assert begun(ddp)[1] > 10, "continued where it was told to stop: there was no checkpoint before"
+    assert len(begun(ddp)) == 3
     assert JobFolder(ddp).read("crashes.json")["count"] == 1
     until(JobFolder(zero).done, "the end, after the administrator's requeue", 180)
-    assert len(starts(zero)) == 2
+    assert len(begun(zero)) == 2
     assert Results.read(zero / "results.json").provenance.checkpoint_step == 200
     until(cluster.idle, "the jobs to leave the queue")
 
@@ -44,9 +42,10 @@ def test_four_ranks_on_two_nodes_survive_with_ddp_and_with_zero2(cluster: Cluste
     assert same(ddp, undisturbed)
 
 
-def starts(run: Path) -> list[str]:
+def begun(run: Path) -> list[int]:
+    """Steps that each start of a run began with."""
     file = run / "starts.jsonl"
-    return file.read_text().splitlines() if file.exists() else []
+    return [json.loads(line)["step"] for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def pid_of_rank(rank: int, job: str) -> int:

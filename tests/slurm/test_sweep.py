@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from slurm_cluster import ROOT, TINY, Cluster, same, step, until
+from slurm_cluster import ROOT, TINY, Cluster, as_their_moments_come, same, step, until
 
 from launch.folder import JobFolder
 from launch.sweep.plan import Manifest
@@ -62,7 +62,8 @@ def test_a_disturbed_sweep_ends_with_the_undisturbed_table(slurm_here: Cluster, 
     # A node is lost, another's agent; one cell has to end after a minute and meanwhile stands still, one dies.
     lost = crashed.read("heartbeat.json")["host"]
     cluster.node("crash", lost)
-    cluster.run("scontrol", "update", f"JobId={timed_out.read('submitted.json')['job']}", "TimeLimit=1")
+    shorter = ["scontrol", "update", f"JobId={timed_out.read('submitted.json')['job']}", "TimeLimit=1"]
+    until(lambda: cluster.accepts(*shorter), "the controller to know its database again")
     standing = process(timed_out)
     os.kill(standing, signal.SIGSTOP)
     cluster.node("agent", cancelled.read("heartbeat.json")["host"])
@@ -72,11 +73,14 @@ def test_a_disturbed_sweep_ends_with_the_undisturbed_table(slurm_here: Cluster, 
     urgent = ["--partition=high", f"--nodelist={host}", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1"]
     cluster.run("sbatch", *urgent)
 
-    until(lambda: len(list(cancelled.path.glob("generation-*"))) == 2, "another start of the cell that was killed")
-    until(lambda: look(disturbed)[cancelled.run.name].name == "RUNNING" and step(cancelled.run) > 20, "its steps")
-    cluster.run("scancel", cancelled.read("submitted.json")["job"])
-    until(lambda: has_been_sent(standing, signal.SIGUSR2), "the warning before the time limit")
-    os.kill(standing, signal.SIGCONT)
+    def works_again() -> bool:
+        return len((cancelled.run / "starts.jsonl").read_text().splitlines()) == 2
+
+    faults = [
+        (works_again, lambda: cluster.run("scancel", cancelled.read("submitted.json")["job"])),
+        (lambda: has_been_sent(standing, signal.SIGUSR2), lambda: os.kill(standing, signal.SIGCONT)),
+    ]
+    as_their_moments_come(faults, "the second start of the cell that was killed, the warning before the time limit")
     until(cancelled.failed, "the note of the cancelled cell")
     for folder in (preempted, timed_out, crashed):
         until(folder.done, f"the end of {folder.run.name}", 180)
