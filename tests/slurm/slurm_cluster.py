@@ -35,11 +35,6 @@ class Cluster:
         assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def accepts(self, *command: object) -> bool:
-        """Run a command against the cluster; say whether it succeeded."""
-        told = [str(c) for c in command]
-        return subprocess.run(told, env=self.environment, capture_output=True, timeout=300, check=False).returncode == 0
-
     def dsva(self, *arguments: object) -> str:
         """Run `dsva ARGUMENTS` as on the login node; in this process, which has imported torch already."""
         done = self._invoke(*arguments)
@@ -62,7 +57,9 @@ class Cluster:
         self.run(DEV / "node", action, name)
 
     def restart_controller(self) -> None:
-        """Kill slurmctld and start it again."""
+        """Kill slurmctld as soon as it has written down what has just happened, which takes it seconds, and start it again."""
+        kept, now = Path(self.environment["SLURM_DEV"]) / "state" / "job_state", time.time()
+        until(lambda: kept.stat().st_mtime > now, "the controller to write its jobs down")
         self.run(DEV / "controller", "crash")
         self.run(DEV / "controller", "start")
 
