@@ -60,7 +60,7 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._ended.wait(self._pause):
             # Should a thread keep the interpreter to itself, this one cannot look any more: then C code ends the process.
-            faulthandler.dump_traceback_later(2 * self._limit, exit=True, file=sys.__stderr__)
+            faulthandler.dump_traceback_later(2 * self._limit, exit=True, file=2)  # the descriptor: sys.stderr may be replaced
             phase, since = self._seen()
             quiet = time.monotonic() - since
             if quiet > self._limit or self._another_hangs():
