@@ -58,7 +58,7 @@ def explain(
     """
     from dsva.report.explained import explain_images
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     viewer = _viewer(run_dir, head, classes, (rows, new, clip), console)
     explanations, bad = explain_images(viewer, images, out)
     known = [explanation for explanation in explanations if explanation.true in viewer.judge.names]
@@ -94,7 +94,7 @@ def predict(
     from dsva.files import write_atomically
     from dsva.predict import predict as predict_images
 
-    console = Console(highlight=False, stderr=True)
+    console = Console(highlight=False, stderr=True, soft_wrap=True)
     made = predict_images(_viewer(run_dir, head, classes, (rows, new, clip), console), images, top)
     if out:
         write_atomically(out, made.json() if out.suffix == ".json" else made.csv())
@@ -126,7 +126,7 @@ def map_scene(
     """
     from dsva.scene import map_scene as write_map
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     viewer = _viewer(run_dir, head, classes, (rows, new, clip), console)
     start = time.perf_counter()
     made = write_map(viewer, scene, out, window, stride)
@@ -153,7 +153,7 @@ def report(
     from launch.sweep.report import report_sweep
 
     page = report_sweep(run_dir) if (run_dir / MANIFEST).is_file() else write_report(run_dir, images)
-    Console(highlight=False).print(f"written: {escape(str(page))}")
+    Console(highlight=False, soft_wrap=True).print(f"written: {escape(str(page))}")
 
 
 def ablate(
