@@ -220,7 +220,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pause", type=float, default=8.0, help="mean seconds between faults")
     parser.add_argument("overrides", nargs="*")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     disturbed, undisturbed = given.folder / "disturbed", given.folder / "undisturbed"
     given.folder.mkdir(parents=True)
     file, settings = sweep_file(given.folder), [f"data.shards={given.shards}", *SMALL, *given.overrides]
