@@ -94,6 +94,15 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print("[bold red]error:[/] ", end="")
-        print(error, file=sys.stderr)
-        sys.exit(2)
+        sys.exit(_refused(str(error)))
+    except OSError as error:
+        # Of the file system, if it names a file: a name that is too long, a folder that is none, one that cannot be written.
+        if error.filename is None:
+            raise
+        sys.exit(_refused(f"{error.filename} cannot be used ({error.strerror}): give another place, or mend that one"))
+
+
+def _refused(sentence: str) -> int:
+    Console(stderr=True, highlight=False, soft_wrap=True).print("[bold red]error:[/] ", end="")
+    print(sentence, file=sys.stderr)
+    return 2

@@ -82,7 +82,7 @@ def prepare(source: Source, work: Path, options: Options, console: Console | Non
     if before != plan.fingerprint:
         left = [path for path in (*work.glob("[0-9]*.*"), *(work / "set").iterdir())]
         if left and console:
-            console.print(f"The source or the options have changed since {work} was begun: packing starts over.")
+            console.print(f"The source or the options have changed since {work} was begun: packing starts over.", markup=False)
         for path in left:
             path.unlink()
     return plan
@@ -105,7 +105,7 @@ def _pack_shards(work: Path, workers: int, skip_bad: bool, console: Console | No
 def say_continuing(work: Path, todo: int, count: int, console: Console | None) -> None:
     """Say that `todo` of `count` shards are still to be made, if that is not all."""
     if console and todo < count:
-        console.print(f"Continuing {work}: {count - todo} of {count} shards are finished.")
+        console.print(f"Continuing {work}: {count - todo} of {count} shards are finished.", markup=False)
 
 
 def pack_shard(work: Path, number: int) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from dsva.config import Config
 from dsva.ranks import Ranks
@@ -36,7 +37,7 @@ def beginning(
     course = back.course.back_at(step, back.failed) if back else Course.of(found.state() if found else {})
     if ranks.rank == 0:
         for sentence in damaged:
-            console.print(f"[bold yellow]warning:[/] {sentence}")
+            console.print(f"[bold yellow]warning:[/] {escape(sentence)}")
         if back:
             console.print(
                 f"[bold red]warning:[/] too many bad steps: going back to step {step}, and on with the batches "

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from dsva.config import Config
 from dsva.experiment import Experiment
@@ -56,7 +57,7 @@ def run(config: Config, console: Console) -> int:
             if told := described():
                 console.print(told)
             for sentence in experiment.sets.warnings:
-                console.print(f"[bold yellow]warning:[/] {sentence}")
+                console.print(f"[bold yellow]warning:[/] {escape(sentence)}")
         try:
             _to_the_end(experiment, ranks, stop, lead, console)
             ended, code = "finished", 0

@@ -58,8 +58,7 @@ def random_split(data: ShardSet, name: str) -> Split:
             f"classes.split={name} asks for {count} unseen classes of the {len(data.classes)} in {data.root}: "
             f"ask for 1 to {len(data.classes) - 2}"
         )
-    if same := same_names(data.classes):
-        raise UserError(f"{data.root} has the classes {same[0]!r} and {same[1]!r}, which are one class: pack them under one name")
+    _refuse_same(data)
     drawn = sorted(data.classes, key=lambda each: int(hashes(CLASS_SPLIT, seed, xxhash.xxh3_64_intdigest(each.encode()))))
     unseen = tuple(sorted(drawn[:count]))
     seen = tuple(sorted(drawn[count:]))
@@ -88,13 +87,19 @@ def own_split(data: ShardSet) -> Split:
     """Return the class split that a shard set's source named: the classes with `test_unseen` images are the unseen ones.
 
     Raises:
-        UserError: the source named none.
+        UserError: the source named none, or two of its classes have the same name but for their spelling.
     """
+    _refuse_same(data)
     unseen = set(data.labels[in_splits(data, np.arange(len(data)), UNSEEN_NAMES)].tolist())
     if not unseen:
         raise UserError(f"{data.root} names no `test_unseen` images: give classes.splits=FILE and classes.split=NAME")
     names = [tuple(name for label, name in enumerate(data.classes) if (label in unseen) == wanted) for wanted in (False, True)]
     return Split("own", names[0], names[1], data.digest)
+
+
+def _refuse_same(data: ShardSet) -> None:
+    if same := same_names(data.classes):
+        raise UserError(f"{data.root} has the classes {same[0]!r} and {same[1]!r}, which are one class: pack them under one name")
 
 
 def in_splits(data: ShardSet, ids: Ids, names: Collection[str]) -> NDArray[np.bool_]:

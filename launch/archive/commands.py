@@ -97,4 +97,4 @@ def info(folder: SetFolder) -> None:
 def index(folder: SetFolder, workers: Workers = 2) -> None:
     """Build the index of a shard set, or of any WebDataset, from its tars alone."""
     made = rebuild(folder, workers=workers, console=Console())
-    Console().print(f"{folder}: index of {len(made):,} images in {len(made.shards)} shards", soft_wrap=True)
+    Console().print(f"{folder}: index of {len(made):,} images in {len(made.shards)} shards", markup=False, soft_wrap=True)

@@ -29,6 +29,7 @@ def print_packed(packed: PackReport, console: Console) -> None:
     console.print(
         f"{made.root}: {len(made):,} images of {len(made.classes)} classes in {len(made.shards)} shards",
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
 
@@ -40,18 +41,18 @@ def print_findings(folder: Path, findings: Sequence[str], console: Console) -> N
         UserError: something is.
     """
     for finding in findings:
-        console.print(f"[red]damaged[/] {finding}", highlight=False, soft_wrap=True)
+        console.print(f"[red]damaged[/] {escape(finding)}", highlight=False, soft_wrap=True)
     if findings:
         raise UserError(
             f"{folder}: {len(findings)} kinds of damage: pack the set again, or restore the shards and run `dsva shards index`"
         )
-    console.print(f"{folder}: every byte is as it was packed", soft_wrap=True)
+    console.print(f"{folder}: every byte is as it was packed", markup=False, soft_wrap=True)
 
 
 def print_info(folder: Path, console: Console) -> None:
     """Show what a set holds."""
     facts = info(ShardSet.open(folder))
-    table = Table("class", "images", title=f"{folder}", title_justify="left")
+    table = Table("class", "images", title=escape(f"{folder}"), title_justify="left")
     for name, count in facts.classes.items():
         table.add_row(escape(name), f"{count:,}")
     console.print(table)

@@ -59,6 +59,13 @@ def test_a_draw_from_classes_that_are_one_class_is_refused() -> None:
         find_split(images_of(["Bare_Land", "Pond", "Port", "bareland"]), None, "random:1:1")
 
 
+def test_a_set_whose_own_split_has_a_class_on_both_sides_is_refused() -> None:
+    images = [(f"{name}/1", name.encode()) for name in ("Port", "port", "Pond")]
+    data = shard_set(images, ("train", "test_unseen"), lambda key: int(key.startswith("Port")))
+    with pytest.raises(UserError, match="'Port' and 'port', which are one class"):
+        find_split(data, None, "own")
+
+
 def test_without_a_file_the_split_is_the_sets_own() -> None:
     keys = [("Pond/1", b"1"), ("Port/1", b"2"), ("Park/1", b"3")]
     data = shard_set(keys, ("", "train", "test_unseen"), lambda key: 2 if key == "Port/1" else 1)
