@@ -42,6 +42,7 @@ def _note_real_data(request: pytest.FixtureRequest, record_property: Callable[[s
             record_property(REAL, name)
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests for several processes: by file, since fixtures are made by file; Slurm's, the longest, begin."""
     items.sort(key=lambda item: SLURM not in item.path.parents)
