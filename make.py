@@ -16,8 +16,8 @@ CHECKS = (
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
     ["mypy"],
-    # A file of tests stays in one process, and so do all that start a Slurm.
-    ["pytest", "--numprocesses=logical", "--maxprocesses=4", "--dist=loadgroup", "--no-loadscope-reorder"],
+    ["pytest", "tests/slurm"],  # by themselves: they start a cluster on this machine
+    ["pytest", "--ignore=tests/slurm", "--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile"],
 )
 
 
