@@ -43,7 +43,7 @@ def process(folder: JobFolder) -> int:
 
 def test_a_disturbed_sweep_ends_with_the_undisturbed_table(slurm_here: Cluster, scenes: Path, tmp_path: Path) -> None:
     cluster, disturbed, undisturbed = slurm_here, tmp_path / "disturbed", tmp_path / "undisturbed"
-    settings = [f"data.shards={scenes}", *TINY, "train.steps=1200"]
+    settings = [f"data.shards={scenes}", *TINY, "train.steps=4000"]
     cluster.dsva("sweep", "start", write(tmp_path / "sweep.yaml", "[0]"), disturbed, *settings, "--partition=low")
     file = write(tmp_path / "sweep.yaml", "[0, 1]")
     assert "2 new cells" in cluster.dsva("sweep", "extend", file, disturbed, "--partition=low")
