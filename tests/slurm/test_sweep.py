@@ -75,7 +75,8 @@ def test_a_disturbed_sweep_ends_with_the_undisturbed_table(slurm_here: Cluster, 
     found = look(disturbed)
     assert [state.name for state in found.values()] == ["COMPLETE", "COMPLETE", "COMPLETE", "FAILED"]
     assert "stopped by SIGTERM and saved at step" in found[cancelled.run.name].reason
-    assert [found[folder.run.name].restarts for folder in (preempted, timed_out, crashed)] == [1, 1, 1]
+    assert [found[folder.run.name].restarts for folder in (preempted, crashed)] == [1, 1]
+    assert found[timed_out.run.name].restarts in (1, 2), "its limit of a minute may come again"
     assert f"Missing 1 of 4 runs: {cancelled.run.name}" in cluster.dsva("sweep", "table", disturbed, "--as=markdown")
     assert "stopped by SIGTERM and saved" in cluster.dsva("sweep", "logs", disturbed, cancelled.run.name)
 
