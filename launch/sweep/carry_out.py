@@ -1,10 +1,8 @@
 """Starting, extending, repeating and cancelling a sweep. One of these at a time for a sweep."""
 
-import fcntl
 import statistics
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from launch import start
@@ -71,22 +69,6 @@ def release(folder: Path, manifest: Manifest) -> int:
     jobs = [str((folder_of(folder, cell).read("submitted.json") or {}).get("job", "")) for cell in manifest.cells]
     arrays = {job.split("_")[0] for job in jobs if job}
     return release_held(arrays) if arrays else 0
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep two commands from starting the same cells.
-
-    Raises:
-        UserError: another command is at work on this sweep.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another command is starting cells of {folder}: wait for it") from None
-        yield
 
 
 def measured(folder: Path, manifest: Manifest) -> float | None:

@@ -12,8 +12,9 @@ from rich.live import Live
 
 from launch.cluster import ClusterConfig
 from launch.estimate import print_estimates
+from launch.queue import alone
 from launch.start import Where, show_script, where
-from launch.sweep.carry_out import alone, begin, measured, queue, release, repeatable, tail
+from launch.sweep.carry_out import begin, measured, queue, release, repeatable, tail
 from launch.sweep.carry_out import cancel as cancel_cells
 from launch.sweep.carry_out import extend as add_cells
 from launch.sweep.plan import Manifest, Planned, expand, read_sweep

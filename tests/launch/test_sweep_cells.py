@@ -6,8 +6,9 @@ import pytest
 
 from dsva.zeroshot.results import RESULTS, Results
 from launch.folder import JobFolder
+from launch.queue import alone
 from launch.start import start
-from launch.sweep.carry_out import alone, begin, extend, tail
+from launch.sweep.carry_out import begin, extend, tail
 from launch.sweep.plan import MANIFEST, Manifest, SweepConfig, expand, read_sweep
 from launch.sweep.state import folder_of, states
 from launch.sweep.table import as_csv, as_latex, sweep_table
