@@ -146,12 +146,13 @@ def _row(path: Path, overrides: Sequence[str], base: Config, variant: Variant, s
 
 
 def finished(config: Config) -> bool:
-    """Tell whether the run of this very configuration has results already."""
+    """Tell whether the run of this very configuration has the results of its last step already."""
     try:
         results = Results.read(config.run.dir / RESULTS)
     except UserError:
         return False
-    return results.provenance.config == config.model_dump(mode="json")
+    origin = results.provenance
+    return origin.config == config.model_dump(mode="json") and origin.checkpoint_step == config.train.steps
 
 
 def table(rows: Sequence[tuple[Variant, Sequence[Results]]]) -> Table:

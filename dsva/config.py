@@ -29,7 +29,7 @@ class DataConfig(Section):
 
     shards: Path = Path("SHARDS")
     """Folder of the shard set, as written by `dsva pack`."""
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(64, ge=1, le=1 << 20)
     """Images of one optimizer step, over all processes and accumulation steps together."""
     ways: int = Field(0, ge=0)
     """Classes of a class-balanced episode; `batch_size` must be a multiple. 0 shuffles whole epochs instead."""
@@ -93,13 +93,13 @@ class ModelConfig(Section):
 
     backbone: str = "random"
     """`random` (from the sizes below), a local folder, or a hub id such as `openai/clip-vit-base-patch32`."""
-    width: int = Field(128, ge=8)
+    width: int = Field(128, ge=8, le=1 << 14)
     """Random backbone: token width."""
-    layers: int = Field(4, ge=1)
+    layers: int = Field(4, ge=1, le=256)
     """Random backbone: encoder layers."""
     heads: int = Field(4, ge=1)
     """Random backbone: attention heads."""
-    mlp: int = Field(512, ge=8)
+    mlp: int = Field(512, ge=8, le=1 << 16)
     """Random backbone: width of the feed-forward layers."""
     patch: int = Field(12, ge=2)
     """Random backbone: patch side, pixels."""
@@ -188,11 +188,11 @@ class OptimizerConfig(Section):
 class TrainConfig(Section):
     """How long and how."""
 
-    steps: int = Field(1000, ge=1)
+    steps: int = Field(1000, ge=1, le=10**9)
     """Optimizer steps of the whole run."""
     heads_only_steps: int = Field(0, ge=0)
     """First steps, in which the backbone is frozen and gets no backward pass."""
-    accumulation: int = Field(1, ge=1)
+    accumulation: int = Field(1, ge=1, le=1 << 20)
     """Backward passes per optimizer step; each takes its share of `batch_size`."""
     engine: Literal["ddp", "zero1", "zero2", "zero3", "fsdp2"] = "ddp"
     """How several processes share the work: each holds all (`ddp`), or DeepSpeed cuts the optimizer's state (`zero1`), the
@@ -224,7 +224,7 @@ class FaultsConfig(Section):
 class EvalConfig(Section):
     """Scoring."""
 
-    batch_size: int = Field(128, ge=1)
+    batch_size: int = Field(128, ge=1, le=1 << 20)
     """Images of one forward pass on a process."""
     gamma: float | None = None
     """GZSL: subtracted from the seen classes' scores; none takes the validation run's, or else 0."""

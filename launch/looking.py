@@ -90,6 +90,8 @@ def predict(
     """
     if out and out.suffix not in (".csv", ".json"):
         raise UserError(f"--out {out} must end in .csv or .json: rename it")
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written is found now, not after the work
 
     from dsva.files import write_atomically
     from dsva.predict import predict as predict_images

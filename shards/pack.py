@@ -11,6 +11,7 @@ So an interrupted packing continues with the shards that are not finished, and t
 
 import json
 import os
+import sqlite3
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from shards.jobs import in_order
 from shards.merge import PackReport, merge
 from shards.plan import Options, Plan, write_plan
 from shards.progress import progress_bar
+from shards.sources.folders import ClassFolders
 from shards.sources.records import Record, Refused, Source
 from shards.tar import TarWriter
 from shards.work import working_folder
@@ -65,7 +67,7 @@ def pack(
             prepare(source, work, Options(shard_bytes, resize, max_pixels), console)
             _pack_shards(work, workers, skip_bad, console)
             return merge(work, target, skip_bad)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise UserError(f"packing into {target} failed ({error}): mend that and give the same command to continue") from error
 
 
@@ -73,8 +75,10 @@ def prepare(source: Source, work: Path, options: Options, console: Console | Non
     """Write the plan; keep the shards that are finished only if it is the plan they were made by.
 
     Raises:
-        UserError: the source cannot be read, or has no image that could be packed.
+        UserError: the source cannot be read, or has no image that could be packed, or is where the set is to be.
     """
+    if isinstance(source, ClassFolders) and work.resolve().is_relative_to(source.root.resolve()):
+        raise UserError(f"{work.parent} is in {source.root}, whose folders are its classes: give a folder elsewhere for the set")
     before = None
     with suppress(Exception):  # no plan yet, or one that a crash cut off
         before = Plan(work).fingerprint

@@ -48,7 +48,7 @@ def plan_parts(source: Source, target: Path, options: Options, count: int, skip_
             say_continuing(work, len(todo), len(plan.cuts()), console)
             for shard in todo:
                 forget_fragment(work, shard)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise UserError(f"packing into {target} cannot begin ({error}): mend that and give the same command again") from error
     return Parts(plan.fingerprint, [todo[part::count] for part in range(min(count, len(todo)))])
 

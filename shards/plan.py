@@ -109,6 +109,17 @@ def write_plan(source: Source, folder: Path, options: Options) -> Plan:
         UserError: the source cannot be read, or has no image that could be packed.
     """
     path = folder / f"{PLAN}.tmp"
+    try:
+        _write(source, path, options)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    sync(path)
+    path.replace(folder / PLAN)
+    return Plan(folder)
+
+
+def _write(source: Source, path: Path, options: Options) -> None:
     path.unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as base:
         base.executescript(_TABLES)
@@ -130,9 +141,6 @@ def write_plan(source: Source, folder: Path, options: Options) -> Plan:
         base.executemany("INSERT INTO facts VALUES (?, ?)", [(name, json.dumps(value)) for name, value in facts.items()])
         base.executescript("DROP TABLE listed")
         base.commit()
-    sync(path)
-    path.replace(folder / PLAN)
-    return Plan(folder)
 
 
 def _list(base: sqlite3.Connection, found: Iterable[Found]) -> None:

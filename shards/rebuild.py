@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import xxhash
 from rich.console import Console
 
 from shards.description import INDEX, KEYS, MADE, SET, Shard, write_description
@@ -124,4 +126,17 @@ def _write(folder: Path, count: int) -> None:
     labels = {text: label for label, text in enumerate(names)}
     places = split_places(splits)
     shards = join(folder, count, folder, {pair: labels[pair.partition("/")[0]] for pair in told}, places)
+    _refuse_same_keys(folder / KEYS)
     write_description(folder, names.values(), places, shards, sum(shard.samples for shard in shards))
+
+
+def _refuse_same_keys(keys: Path) -> None:
+    """Raise a UserError if two lines are the same; 8 bytes a line in memory."""
+    with keys.open("rb") as file:
+        hashes = np.sort(np.fromiter(map(xxhash.xxh3_64_intdigest, file), np.uint64))
+    twice = hashes[1:][hashes[1:] == hashes[:-1]]
+    if len(twice):
+        with keys.open("rb") as file:
+            key = next(line for line in file if xxhash.xxh3_64_intdigest(line) == twice[0])
+        name = printable(key.decode().rstrip("\n"))
+        raise UserError(f"{len(twice)} samples have a key that another has too ({name}): pack the folder into a new set")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Tests side by side share the processors: more threads than one each, here or in their children, would only wait.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests side by side, and the nodes of a cluster on one machine, share the processors: more threads than one each, here or in
+# children, would only wait. And runs are compared bit for bit, for which they need the same number.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 AID = SHARED / "data" / "aid"

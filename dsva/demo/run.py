@@ -10,6 +10,7 @@ from dsva.ablation import finished
 from dsva.config import load
 from dsva.demo.scenes import draw_scenes
 from dsva.report.build import write_report
+from dsva.train.record import open_record
 from dsva.train.run import run
 from shards.pack import pack
 from shards.sources import open_source
@@ -26,6 +27,7 @@ def run_demo(target: Path, overrides: Sequence[str], console: Console) -> int:
     with as_file(files("dsva.demo") / "demo.yaml") as path:
         final = load(path, (*_places(target), f"eval.validation_run={target / 'validation'}", *overrides))
         first = load(path, (*_places(target), *overrides, "validation.partition=0", f"run.dir={target / 'validation'}"))
+    open_record(final).close()  # refuses a folder that cannot be used, before any work
     if not final.data.shards.is_dir():
         console.print(f"drawing scenes into {target / 'scenes'}")
         draw_scenes(target / "scenes", IMAGES_PER_CLASS)

@@ -1,12 +1,12 @@
 """The charts of a run's page: training, seen against unseen, confusions, classes, attributes."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsva.files import read_lines
 from dsva.report.charts import Bars, Drawing, Line, bar_chart, line_chart, matrix
 from dsva.zeroshot.results import ClassCount, Results
 from dsva.zeroshot.scores import Curve, Decisions, curve, harmonic
@@ -24,7 +24,7 @@ GROUPS = {
 
 def training_charts(metrics: Path) -> list[Chart]:
     """Draw metrics.jsonl, a chart for each kind of figure that it holds."""
-    entries = [json.loads(line) for line in metrics.read_text().splitlines() if line.endswith("}")] if metrics.is_file() else []
+    entries = read_lines(metrics)
     charts = []
     for prefix, caption in GROUPS.items():
         names = dict.fromkeys(name for entry in entries for name in entry if name.startswith(prefix))

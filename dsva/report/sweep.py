@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dsva.files import read_lines
 from dsva.report.charts import Bars, Line, bar_chart, line_chart
 from dsva.report.curves import Chart
 from dsva.report.page import Charts, Facts, Section, TableSection, write_page
@@ -107,9 +108,7 @@ def _losses(members: Sequence[Member]) -> Iterator[Chart]:
     """Draw the loss of every run that has begun, a chart for each group."""
     lines = defaultdict[str, list[Line]](list)
     for member in members:
-        file = member.folder / METRICS
-        entries = [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")] if file.is_file() else []
-        points = [(float(entry["step"]), float(entry[LOSS])) for entry in entries if LOSS in entry]
+        points = [(float(entry["step"]), float(entry[LOSS])) for entry in read_lines(member.folder / METRICS) if LOSS in entry]
         if points:
             lines[member.group].append(Line(f"seed {member.seed}", points))
     for group, drawn in lines.items():

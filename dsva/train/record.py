@@ -70,8 +70,12 @@ def open_record(config: Config) -> TextIO:
         raise UserError(f"run.dir={folder} cannot be made or written to ({error.strerror}): give another folder") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         raise UserError(f"run.dir={folder} is in use by a running process: wait for it, or give another folder") from None
+    except OSError as error:
+        raise UserError(
+            f"run.dir={folder} cannot be locked ({error.strerror}): give a folder on a file system with locks"
+        ) from None
     return lock
 
 
@@ -103,8 +107,19 @@ def why_started(folder: Path, environment: Mapping[str, str]) -> str:
     return f"{why}; restart {restarts} of Slurm job {environment.get('SLURM_JOB_ID')}" if restarts else why
 
 
-def note_start(config: Config, step: int, world_size: int, device: str, device_name: str, why: str) -> None:
-    """Write the configuration, add this start to the lineage and describe its environment."""
+def unlike_before(folder: Path, hardware: Mapping[str, Any]) -> str:
+    """Return a sentence on what `hardware` has that the last start had not and results depend on; empty if nothing, or no start."""
+    if not (folder / ENVIRONMENT).is_file():
+        return ""
+    before = json.loads((folder / ENVIRONMENT).read_text())
+    changes = [f"{name} {before[name]} then, {now} now" for name, now in hardware.items() if before.get(name, now) != now]
+    if not changes:
+        return ""
+    return f"{'; '.join(changes)}: the finished weights will not be those of an uninterrupted run to the last bit"
+
+
+def note_start(config: Config, step: int, hardware: Mapping[str, Any], why: str) -> None:
+    """Write the configuration, add this start to the lineage and describe its environment, `hardware` included."""
     folder = config.run.dir
     write_atomically(folder / CONFIG, dump(config))
     packages = ("dsva", "torch", "accelerate", "transformers", "webdataset", "numpy")
@@ -113,9 +128,7 @@ def note_start(config: Config, step: int, world_size: int, device: str, device_n
         "code": code_version(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
-        "device": device,
-        "device_name": device_name,
-        "world_size": world_size,
+        **hardware,
     }
     write_atomically(folder / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
     if diff := code_diff():

@@ -18,9 +18,9 @@ from dsva.ranks import Ranks
 from dsva.train.bad_steps import GoBackError
 from dsva.train.checkpoint import newest
 from dsva.train.metrics import METRICS, Metrics
-from dsva.train.record import CHECKPOINTS, note_end, note_start, open_record, why_started
+from dsva.train.record import CHECKPOINTS, note_end, note_start, open_record, unlike_before, why_started
 from dsva.train.slowest import slowest_table
-from dsva.train.spending import device_name
+from dsva.train.spending import hardware
 from dsva.train.stopping import Lead, StoppedError, StopSignal
 from dsva.train.trainer import SCORE, Trainer
 from dsva.train.watchdog import Watchdog
@@ -80,7 +80,10 @@ def _to_the_end(experiment: Experiment, ranks: Ranks, stop: StopSignal, lead: Le
         trainer = Trainer(experiment, ranks, console, back)
         if ranks.rank == 0:
             why = "went back because of bad steps" if back else why_started(config.run.dir, os.environ)
-            note_start(config, trainer.start, ranks.world_size, str(ranks.device), device_name(ranks.device), why)
+            here = hardware(ranks)
+            if trainer.start and (changed := unlike_before(config.run.dir, here)):
+                console.print(f"[bold yellow]warning:[/] {escape(changed)}")
+            note_start(config, trainer.start, here, why)
         try:
             train(trainer, config, ranks, stop, lead, console)
             break

@@ -1,11 +1,11 @@
 """Which rank was the slowest in which part of a step: in the metrics, and as a table."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from dsva.files import read_lines
 from dsva.train.phases import PHASES
 from dsva.zeroshot.tables import Table
 
@@ -30,7 +30,7 @@ def slowest(everyones: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def slowest_table(metrics: Path) -> Table | None:
     """Return the table of all steps of which metrics.jsonl tells; None where there are none."""
-    entries = [json.loads(line) for line in metrics.read_text().splitlines() if line.endswith("}")] if metrics.is_file() else []
+    entries = read_lines(metrics)
     entries = [entry for entry in entries if f"seconds/{PHASES[0]}" in entry]
     if not entries:
         return None

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from dsva.files import read_lines
+from dsva.ranks import Ranks
 from dsva.zeroshot.results import Cost
 
 PAUSE = 30.0  # seconds between two looks at a device's power: nvidia-smi takes a tenth of one
@@ -17,6 +19,17 @@ PAUSE = 30.0  # seconds between two looks at a device's power: nvidia-smi takes 
 def device_name(device: torch.device) -> str:
     """Return the name of a device's model, such as NVIDIA GeForce RTX 4090; "cpu" without a GPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def hardware(ranks: Ranks) -> dict[str, Any]:
+    """Return what the last bits of a result depend on beside the configuration: devices, their number, threads on a CPU."""
+    threads = {"threads": torch.get_num_threads()} if ranks.device.type == "cpu" else {}
+    return {
+        "device": str(ranks.device),
+        "device_name": device_name(ranks.device),
+        "world_size": ranks.world_size,
+        **threads,
+    }
 
 
 class Power:
@@ -54,11 +67,10 @@ def summed_up(metrics: Path, environment: Path) -> Cost | None:
         environment: environment.json of the run, for the device of its last start.
     """
     try:
-        lines = [json.loads(line) for line in metrics.read_text().splitlines()]
         device = json.loads(environment.read_text())
     except (OSError, ValueError):
         return None
-    lines = [line for line in lines if "interval_seconds" in line]
+    lines = [line for line in read_lines(metrics) if "interval_seconds" in line]
     seconds = sum(line["interval_seconds"] for line in lines)
     if not seconds:
         return None

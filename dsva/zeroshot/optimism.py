@@ -1,8 +1,8 @@
 """The `paper` protocol's choice on the test classes, and how many points that choice alone gains."""
 
-import json
 from pathlib import Path
 
+from dsva.files import read_lines
 from dsva.zeroshot.results import Head, Optimism
 from shards.errors import UserError
 
@@ -21,7 +21,7 @@ def optimism(metrics: Path, heads: dict[str, Head]) -> dict[str, Optimism]:
         UserError: the run has not scored its test classes yet.
     """
     found = {}
-    lines = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.is_file() else []
+    lines = read_lines(metrics)
     for name, head in heads.items():
         zsl = {line["step"]: line[f"validation/{name}/zsl"] for line in lines if f"validation/{name}/zsl" in line}
         harmonic = {line["step"]: line[f"validation/{name}/harmonic"] for line in lines if f"validation/{name}/harmonic" in line}

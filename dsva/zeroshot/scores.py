@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shards.errors import UserError
+
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
@@ -50,10 +52,11 @@ def decide(scores: NDArray[np.floating], labels: NDArray[np.integer], n_seen: in
     """Reduce scores [N, C], whose first `n_seen` columns are the seen classes, and labels [N] to decisions.
 
     Raises:
-        ValueError: a score is not finite, as those of a diverged model are.
+        UserError: a score is not finite, as those of a diverged model are.
     """
     if not np.isfinite(scores).all():
-        raise ValueError(f"{int((~np.isfinite(scores)).any(axis=1).sum())} of {len(scores)} images have scores that are not finite")
+        images = int((~np.isfinite(scores)).any(axis=1).sum())
+        raise UserError(f"{images} of {len(scores)} images have scores that are not finite: lower optimizer.lr, or mend the rows")
     seen, unseen = scores[:, :n_seen], scores[:, n_seen:]
     breaks = seen.max(axis=1).astype(np.float64) - unseen.max(axis=1).astype(np.float64)
     return Decisions(n_seen, scores.shape[1], labels.astype(np.int64), seen.argmax(axis=1), n_seen + unseen.argmax(axis=1), breaks)

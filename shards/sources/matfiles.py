@@ -4,6 +4,7 @@ Names and meaning of the variables: Xian et al., "Zero-shot learning - a compreh
 with the split number k at the end. All indices are 1-based.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from shards.sources.records import Found
 IMAGES_END, SPLITS_END = "_images.mat", "_splits.mat"
 # Image paths are absolute on the authors' machine; what follows this folder is kept.
 DATA_FOLDER = "RSSDIVCS/"
+MAX_CELLS = 1 << 25  # of a variable: names, labels and index sets have at most one an image
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,13 @@ class MatFiles:
 
 def _load(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
     try:
-        from scipy.io import loadmat  # noqa: PLC0415 (an extra)
+        from scipy.io import loadmat, whosmat  # noqa: PLC0415 (an extra)
     except ImportError:
         raise UserError(f"{path} needs scipy: install it with `pip install 'dsva[tables]'`") from None
     try:
+        cells = {name: math.prod(shape) for name, shape, _ in whosmat(path) if name in names}
+        if max(cells.values(), default=0) > MAX_CELLS:
+            raise ValueError(f"a variable of more than {MAX_CELLS:,} cells")
         # Only what is needed: the files also hold 2048 features an image.
         loaded: dict[str, Any] = loadmat(path, variable_names=list(names))
     except Exception as error:  # on damaged files loadmat raises almost anything

@@ -65,7 +65,7 @@ def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
             columns = [name for name in (*NEEDED, "split") if name in file.schema_arrow.names]
             for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
                 yield from batch.to_pylist()
-    except (OSError, ValueError) as error:  # pyarrow's own errors are of these types
+    except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's own errors are of these types
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} is not a Parquet table that can be read ({error})") from None

@@ -87,6 +87,7 @@ def test_a_run_goes_on_with_another_number_of_processes(dsva: ForkServer, tiny: 
     one.kill(signal.SIGTERM)
     assert one.wait() in (0, 128 + signal.SIGTERM)
     assert "continuing from" in one.output
+    assert "world_size 2 then, 1 now: the finished weights will not be those of an uninterrupted run" in one.output
     first, _ = run_two(dsva, *command)
     assert "continuing from" in first
     assert_agrees(run, alone)

@@ -4,11 +4,13 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from dsva.demo.run import run_demo
 from dsva.predict import predict
 from dsva.viewer import New, Viewer
+from shards.errors import UserError
 
 # The unseen classes under other names, told in plain words.
 TOLD = {
@@ -28,6 +30,14 @@ def check_new_classes(run: Path, images: Path) -> None:
     for made, expected in ((by_name, {name: name for name in TOLD}), (by_words, {k: v.split(":")[0] for k, v in TOLD.items()})):
         right = sum(image.ranked[0][0] == expected[Path(image.image).parent.name] for image in made.images)
         assert right > 2 * len(made.images) / len(TOLD), "not even twice as good as chance"
+
+
+def test_a_folder_that_cannot_be_used_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(UserError, match="is not empty and holds no run"):
+        run_demo(tmp_path / "demo", [f"run.dir={tmp_path / 'full'}"], Console(file=io.StringIO()))
+    assert not (tmp_path / "demo").exists()
 
 
 SHORT = ["train.steps=32", "run.log_every=16"]

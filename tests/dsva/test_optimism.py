@@ -38,6 +38,12 @@ def test_the_best_test_step_is_reported_beside_what_it_gains(made: Path) -> None
     assert set(results.optimism) == {"proto", "main"}
 
 
+def test_a_line_that_a_kill_cut_off_is_passed_over(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text((made / "metrics.jsonl").read_text() + '{"step": 11, "validation/pro')
+    results = Results.read(made / RESULTS)
+    assert optimism(tmp_path / "metrics.jsonl", results.heads) == results.optimism
+
+
 def test_the_table_says_so(made: Path) -> None:
     text = (made / "results.md").read_text()
     results = Results.read(made / RESULTS)

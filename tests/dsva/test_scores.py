@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dsva.zeroshot.scores import Decisions, chance, concatenate, curve, decide, harmonic, mean_accuracy
+from shards.errors import UserError
 
 
 def brute(scores: NDArray[np.float64], labels: NDArray[np.int64], n_seen: int, gamma: float) -> tuple[float, float]:
@@ -148,5 +149,5 @@ def test_random_scores_reach_the_chance_level() -> None:
 def test_scores_of_a_diverged_model_are_refused() -> None:
     scores = np.zeros((3, 4), np.float32)
     scores[1, 2] = np.nan
-    with pytest.raises(ValueError, match="1 of 3 images have scores that are not finite"):
+    with pytest.raises(UserError, match="1 of 3 images have scores that are not finite"):
         decide(scores, np.zeros(3, int), 2)

@@ -73,6 +73,20 @@ def test_any_number_of_workers_writes_the_same_bytes(images: Path, packed: Path,
     assert contents(tmp_path / "TWO") == contents(packed)
 
 
+def test_a_place_that_cannot_be_is_left_as_it_was(images: Path, tmp_path: Path) -> None:
+    before = sorted(images.rglob("*"))
+    with pytest.raises(UserError, match="whose folders are its classes: give a folder elsewhere"):
+        pack(open_source(images), images / "SET")
+    assert sorted(images.rglob("*")) == before
+    (tmp_path / "SET").symlink_to(tmp_path / "NOTHING")
+    with pytest.raises(UserError, match="SET exists already"):
+        pack(open_source(images), tmp_path / "SET")
+    (tmp_path / "EMPTY" / "Port").mkdir(parents=True)
+    with pytest.raises(UserError, match="has no JPEG, PNG or TIFF image"):
+        pack(open_source(tmp_path / "EMPTY"), tmp_path / "OTHER")
+    assert not (tmp_path / "OTHER.partial").exists()
+
+
 def crash(*arguments: object) -> subprocess.CompletedProcess[str]:
     program = Path(__file__).with_name("crash.py")
     return subprocess.run([sys.executable, program, *map(str, arguments)], capture_output=True, text=True, check=False)

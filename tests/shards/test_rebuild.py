@@ -76,6 +76,17 @@ def test_tars_made_by_tar(images: Path, tmp_path: Path, form: str) -> None:
     assert verify(tmp_path / "TARS") == []
 
 
+def test_samples_with_the_same_key_are_refused(images: Path, tmp_path: Path) -> None:
+    root, path = tmp_path / "TARS", next(images.rglob("*.jpg"))
+    root.mkdir()
+    for name in ("a", "b"):
+        with webdataset.TarWriter(str(root / f"{name}.tar")) as writer:
+            writer.write({"__key__": "same", "jpg": path.read_bytes(), "cls": 0})
+    with pytest.raises(UserError, match=r"1 samples have a key that another has too \(same\)"):
+        rebuild(root)
+    assert {entry.name for entry in root.iterdir()} == {"a.tar", "b.tar"}
+
+
 def damage_header(data: bytes) -> bytes:
     return data[:30] + b"?" + data[31:]
 

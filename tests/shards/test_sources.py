@@ -19,7 +19,7 @@ from scipy.io import savemat
 
 from shards.errors import UserError
 from shards.pack import pack
-from shards.sources import open_source
+from shards.sources import matfiles, open_source
 from shards.sources.records import Ignored, Record, Refused, file_key
 from shards.verify import verify
 
@@ -171,6 +171,12 @@ def test_mat_files(images: Path, tmp_path: Path) -> None:
     assert found.keys() == keys_of(images)
     assert all(record.class_name == key.split("/")[0] for key, record in found.items())
     assert [record.split for record in found.values()] == ["train"] * 10 + ["train_and_test_seen"] * 2 + ["test_unseen"] * 6
+
+
+def test_mat_files_of_any_size_are_not_read(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matfiles, "MAX_CELLS", 17)
+    with pytest.raises(UserError, match="res101_images.mat cannot be read as .*[(]a variable of more than 17 cells"):
+        list(open_source(write_mats(tmp_path, images), images=images, split_number=1).records())
 
 
 @pytest.mark.parametrize(

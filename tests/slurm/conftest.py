@@ -29,8 +29,7 @@ def cluster() -> Iterator[Cluster]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SBATCH_", "SUBMITIT_"))}
     environment |= {"SLURM_DEV": str(folder), "SLURM_CONF": str(folder / "etc" / "slurm.conf"), "PORT": str(free_ports())}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    # The nodes share two processors: threads would only wait for each other.
-    environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    environment["COLUMNS"] = "200"
     try:
         subprocess.run([DEV / "up"], env=environment, check=True, timeout=120, stdout=subprocess.DEVNULL)
         yield Cluster(environment)
