@@ -175,7 +175,7 @@ def test_mat_files(images: Path, tmp_path: Path) -> None:
 
 def test_mat_files_of_any_size_are_not_read(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matfiles, "MAX_CELLS", 17)
-    with pytest.raises(UserError, match="res101_images.mat cannot be read as .*[(]a variable of more than 17 cells"):
+    with pytest.raises(UserError, match=r"res101_images.mat cannot be read as .*[(]a variable of more than 17 cells"):
         list(open_source(write_mats(tmp_path, images), images=images, split_number=1).records())
 
 
