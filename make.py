@@ -17,7 +17,7 @@ CHECKS = (
     ["ruff", "format", "--check", "."],
     ["mypy"],
     ["pytest", "tests/slurm"],  # by themselves: they start a cluster on this machine
-    ["pytest", "--ignore=tests/slurm", "--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile"],
+    ["pytest", "--ignore=tests/slurm", "--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"],
 )
 
 

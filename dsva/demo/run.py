@@ -16,6 +16,7 @@ from shards.pack import pack
 from shards.sources import open_source
 
 IMAGES_PER_CLASS = 60
+WORKERS = 2  # processes that draw and pack
 
 
 def run_demo(target: Path, overrides: Sequence[str], console: Console) -> int:
@@ -30,8 +31,8 @@ def run_demo(target: Path, overrides: Sequence[str], console: Console) -> int:
     open_record(final).close()  # refuses a folder that cannot be used, before any work
     if not final.data.shards.is_dir():
         console.print(f"drawing scenes into {target / 'scenes'}")
-        draw_scenes(target / "scenes", IMAGES_PER_CLASS)
-        pack(open_source(target / "scenes"), final.data.shards, workers=2, console=console)
+        draw_scenes(target / "scenes", IMAGES_PER_CLASS, workers=WORKERS)
+        pack(open_source(target / "scenes"), final.data.shards, workers=WORKERS, console=console)
     if not finished(first):
         console.rule("a third of the seen classes held out, to choose gamma by them")
         if code := run(first, console):

@@ -49,6 +49,7 @@ class Watchdog:
             yield
             return
         dog = cls(folder, start, rank, limit, seen)
+        dog._arm()  # here: the interpreter may be kept from the thread before it has looked once
         dog._thread.start()
         try:
             yield
@@ -57,10 +58,13 @@ class Watchdog:
             dog._thread.join()
             faulthandler.cancel_dump_traceback_later()
 
+    def _arm(self) -> None:
+        """Let C code end the process, should a thread keep the interpreter to itself, so that the watchdog cannot look any more."""
+        faulthandler.dump_traceback_later(2 * self._limit, exit=True, file=2)  # the descriptor: sys.stderr may be replaced
+
     def _watch(self) -> None:
         while not self._ended.wait(self._pause):
-            # Should a thread keep the interpreter to itself, this one cannot look any more: then C code ends the process.
-            faulthandler.dump_traceback_later(2 * self._limit, exit=True, file=2)  # the descriptor: sys.stderr may be replaced
+            self._arm()
             phase, since = self._seen()
             quiet = time.monotonic() - since
             if quiet > self._limit or self._another_hangs():

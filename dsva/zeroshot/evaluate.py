@@ -22,7 +22,6 @@ from dsva.train.spending import summed_up
 from dsva.zeroshot.bootstrap import intervals
 from dsva.zeroshot.kept import DECISIONS, Kept
 from dsva.zeroshot.optimism import optimism
-from dsva.zeroshot.pictures import draw_confusion, draw_curve
 from dsva.zeroshot.results import RESULTS, Provenance, Results, choose_gamma, measure, provenance, validation_runs
 from dsva.zeroshot.scores import Decisions, concatenate, curve, decide
 from dsva.zeroshot.tables import confidence, per_class, spent, summary
@@ -108,6 +107,8 @@ def check_gamma(experiment: Experiment) -> None:
 
 def report(experiment: Experiment, decisions: dict[str, Decisions], made: Provenance, console: Console) -> Results:
     """Measure the decisions of heads and baselines; write results.json, decisions, tables and pictures; print the table."""
+    from dsva.zeroshot.pictures import draw_confusion, draw_curve  # noqa: PLC0415 (slow, and most ranks and starts draw nothing)
+
     config, sets, folder = experiment.config, experiment.sets, experiment.config.run.dir
     gammas = {source: _gamma(config.eval, source, made) for source in decisions}
     measured = {source: measure(decided, sets.classes, *gammas[source]) for source, decided in decisions.items()}

@@ -19,26 +19,35 @@ def draw_confusion(path: Path, counts: NDArray[np.int64], classes: Sequence[str]
     """Draw counts [C, C] (true class by predicted class, seen before unseen) as the share of each row, in percent."""
     total = counts.sum(axis=1, keepdims=True)
     shares = 100 * np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
-    size = 3.2 + 0.27 * len(classes) if len(classes) <= MAX_NUMBERED else 3.2 + 0.17 * len(classes)
-    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
-    axes = figure.add_subplot()
+    numbered = len(classes) <= MAX_NUMBERED
+    font = 8 if numbered else 7
+    # Places in inches, names as plain texts: laying out ticks would take four times as long.
+    side = max(3.2, len(classes) * (0.27 if numbered else 0.17))
+    names = 0.2 + max(map(len, classes)) * 0.58 * font / 72
+    width, height = names + side + 1.5, names + side + 0.8
+    figure = Figure(figsize=(width, height))
+    left, bottom = (names + 0.3) / width, (names + 0.3) / height
+    axes = figure.add_axes((left, bottom, side / width, side / height))
     image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 100))  # square root, so that rare confusions show
-    font = 8 if len(classes) <= MAX_NUMBERED else 7
-    places = range(len(classes))
-    axes.set_xticks(places, classes, rotation=90, fontsize=font)
-    axes.set_yticks(places, classes, fontsize=font)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for place, name in enumerate(classes):
+        axes.text(place, len(classes) - 0.3, name, rotation=90, fontsize=font, ha="center", va="top")
+        axes.text(-0.7, place, name, fontsize=font, ha="right", va="center")
     sides = " (seen | unseen)" if 0 < n_seen < len(classes) else ""
-    axes.set_xlabel("predicted class" + sides)
-    axes.set_ylabel("true class" + sides)
+    middle = side / 2 + names + 0.3
+    figure.text(middle / width, 0.1 / height, "predicted class" + sides, ha="center", va="bottom")
+    figure.text(0.1 / width, middle / height, "true class" + sides, rotation=90, ha="left", va="center")
     axes.set_title(title, loc="left")
     if sides:
         axes.axhline(n_seen - 0.5, color="tab:red", linewidth=1)
         axes.axvline(n_seen - 0.5, color="tab:red", linewidth=1)
-    if len(classes) <= MAX_NUMBERED:
+    if numbered:
         for row, column in np.argwhere(shares >= 0.5):
             value = shares[row, column]
             axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=6, color="white" if value > 35 else "black")
-    figure.colorbar(image, ax=axes, label="% of the true class's test images", shrink=0.7, pad=0.02)
+    beside = figure.add_axes((left + (side + 0.2) / width, bottom + 0.15 * side / height, 0.15 / width, 0.7 * side / height))
+    figure.colorbar(image, cax=beside, label="% of the true class's test images")
     save(figure, path)
 
 

@@ -103,7 +103,8 @@ class ForkServer:
 def serve() -> None:
     """Answer {"start": [...], "env": {...}, "out": FILE} with a pid, and {"wait": pid} with its exit code."""
     import dsva.train.run
-    import dsva.trained  # noqa: F401 (what is imported here need not be imported by every child)
+    import dsva.trained
+    import dsva.zeroshot.pictures  # noqa: F401 (what is imported here need not be imported by every child)
 
     running = set()
     for line in sys.stdin:

@@ -123,7 +123,9 @@ def disturb() -> None:
 
 if __name__ == "__main__":
     os.environ["DS_ACCELERATOR"] = "cpu"
-    import deepspeed  # noqa: F401 (what is imported here need not be imported by every child)
+    # What is imported here need not be imported by every child: DeepSpeed would for ZeRO, and with it torch's compiler.
+    import deepspeed
+    import deepspeed.runtime.zero.muon.muon_optimizer  # noqa: F401
 
     disturb()
     disturb_steps()

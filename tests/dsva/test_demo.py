@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from dsva.demo import run as demo
 from dsva.demo.run import run_demo
 from dsva.predict import predict
 from dsva.viewer import New, Viewer
@@ -43,7 +44,8 @@ def test_a_folder_that_cannot_be_used_is_refused_before_any_work(tmp_path: Path)
 SHORT = ["train.steps=32", "run.log_every=16"]
 
 
-def test_unseen_classes_are_recognised(tmp_path: Path) -> None:
+def test_unseen_classes_are_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "IMAGES_PER_CLASS", 24)
     said = io.StringIO()
     assert run_demo(tmp_path, SHORT, Console(file=said)) == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -55,5 +57,6 @@ def test_unseen_classes_are_recognised(tmp_path: Path) -> None:
     assert "report.html" in said.getvalue()
     check_new_classes(tmp_path / "run", tmp_path / "scenes" / "images")
     before = said.tell()
+    monkeypatch.setattr(demo, "write_report", lambda run: run / "report.html")  # once is enough
     assert run_demo(tmp_path, SHORT, Console(file=said)) == 0
     assert "continuing from" in said.getvalue()[before:]

@@ -28,7 +28,7 @@ def config(aid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = {
         "data": {"shards": f"{folder / 'shards'}", "batch_size": 12, "ways": 6, "image_size": 24, "resize": 28, "workers": 1},
         "classes": {"attributes": str(ATTRIBUTES), "splits": "splits.json", "split": "small"},
-        "model": {"width": 16, "layers": 2, "heads": 2, "mlp": 32, "patch": 8, "regions": True},
+        "model": {"width": 16, "layers": 1, "heads": 2, "mlp": 32, "patch": 8, "regions": True},
         "loss": {"group_main": 1e-3},
         "train": {"steps": STEPS, "heads_only_steps": 3, "accumulation": 2, "ema": 0.9},
         # The maximum over tokens makes the gradient jump where two tokens tie. Seed 0 meets a tie within rounding at step 16,

@@ -24,14 +24,12 @@ def test_four_ranks_on_two_nodes_survive_with_ddp_and_with_zero2(cluster: Cluste
 
     first, second = submit(ddp, "ddp"), submit(zero, "zero2")
     faults = [
-        (lambda: step(ddp) > 10, lambda: cluster.run("scancel", "--signal=USR2", first)),
         (lambda: step(zero) > 10, lambda: cluster.run("scontrol", "requeue", second)),
-        (lambda: len(begun(ddp)) == 2 and step(ddp) > begun(ddp)[1] + 10, lambda: os.kill(pid_of_rank(3, first), signal.SIGKILL)),
+        (lambda: step(ddp) > 60, lambda: os.kill(pid_of_rank(3, first), signal.SIGKILL)),
     ]
-    as_their_moments_come(faults, "steps with DDP, again after USR2, and with ZeRO-2")
+    as_their_moments_come(faults, "steps with DDP and with ZeRO-2")
     until(JobFolder(ddp).done, "the end, after rank 3 was killed", 180)
-    assert begun(ddp)[1] > 10, "continued where it was told to stop: there was no checkpoint before"
-    assert len(begun(ddp)) == 3
+    assert begun(ddp) in ([0, 50], [0, 100])
     assert JobFolder(ddp).read("crashes.json")["count"] == 1
     until(JobFolder(zero).done, "the end, after the administrator's requeue", 180)
     assert len(begun(zero)) == 2
