@@ -110,7 +110,7 @@ def ablate(path: Path, overrides: Sequence[str], seeds: int, console: Console) -
     made, target = table([(row.variant, row.results()) for row in rows]), load(path, overrides).run.dir / TABLE
     write_atomically(target, made.markdown())
     console.print(made.rich())
-    console.print(f"written: {target}")
+    console.print(f"written: {target}", markup=False, soft_wrap=True)
     return 0
 
 

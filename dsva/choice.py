@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from dsva.ablation import finished
 from dsva.config import Config, dump, load
@@ -66,7 +67,7 @@ def choose(path: Path, overrides: Sequence[str], grid: Mapping[str, Sequence[str
             if finished(config):
                 console.print(f"{config.run.dir}: finished before", highlight=False, markup=False)
                 continue
-            console.rule(f"{point.name}, partition {config.validation.partition}")
+            console.rule(escape(f"{point.name}, partition {config.validation.partition}"))
             if code := run(config, console):
                 return code
     _write(path, overrides, base, points, head, console)
@@ -102,7 +103,8 @@ def _write(path: Path, overrides: Sequence[str], base: Config, points: Sequence[
     table = Table("Choice on validation classes", columns, rows, note)
     write_atomically(folder / TABLE, table.markdown())
     console.print(table.rich())
-    console.print(f"train what was chosen on all seen classes: dsva train {folder / CHOSEN}", highlight=False)
+    told = f"train what was chosen on all seen classes: dsva train {folder / CHOSEN}"
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
 
 
 def _score(results: Results, head: str, final: Config) -> float:

@@ -101,7 +101,7 @@ def show(
     print_table(read, Console())
     if png:
         draw_table(read, png)
-        Console().print(f"drawn: {png}", highlight=False, soft_wrap=True)
+        Console().print(f"drawn: {png}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command(name="import")
@@ -112,7 +112,9 @@ def import_table(table: TableFile, out: Annotated[Path, typer.Argument(help="JSO
     _check_out(out)
     read = load(table)
     replace(read, meaning=read.meaning or f"imported from {table.name}").write(out)
-    Console().print(f"{out}: {len(read.classes)} classes x {len(read.names)} attributes", highlight=False, soft_wrap=True)
+    Console().print(
+        f"{out}: {len(read.classes)} classes x {len(read.names)} attributes", highlight=False, markup=False, soft_wrap=True
+    )
 
 
 def _check_out(out: Path) -> None:

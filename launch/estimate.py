@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 
 from dsva.config import Config
 from launch.cluster import ClusterConfig
@@ -85,7 +86,7 @@ def print_estimates(
     )
     console.print(f"{size}{_time(estimates, images, cluster, images_per_second)}")
     for warning in dict.fromkeys(one.warning for one in estimates if one.warning):
-        console.print(f"[bold yellow]warning:[/] {warning}")
+        console.print(f"[bold yellow]warning:[/] {escape(warning)}")
 
 
 def _time(estimates: Sequence[Estimate], images: int, cluster: ClusterConfig, images_per_second: float | None) -> str:

@@ -67,4 +67,4 @@ def submit(
         start.show_script(1, name, submissions, cluster, 1, console)
         return
     for job in start.start([start.write_down(settled)], name, submissions, start.where(place), cluster, 1):
-        console.print(f"job {job}; its output: {submissions}/*/{job}_0_log.out")
+        console.print(f"job {job}; its output: {submissions}/*/{job}_0_log.out", markup=False)

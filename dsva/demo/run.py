@@ -30,7 +30,7 @@ def run_demo(target: Path, overrides: Sequence[str], console: Console) -> int:
         first = load(path, (*_places(target), *overrides, "validation.partition=0", f"run.dir={target / 'validation'}"))
     open_record(final).close()  # refuses a folder that cannot be used, before any work
     if not final.data.shards.is_dir():
-        console.print(f"drawing scenes into {target / 'scenes'}")
+        console.print(f"drawing scenes into {target / 'scenes'}", markup=False, soft_wrap=True)
         draw_scenes(target / "scenes", IMAGES_PER_CLASS, workers=WORKERS)
         pack(open_source(target / "scenes"), final.data.shards, workers=WORKERS, console=console)
     if not finished(first):
@@ -40,7 +40,7 @@ def run_demo(target: Path, overrides: Sequence[str], console: Console) -> int:
     console.rule("all seen classes train")
     code = run(final, console)
     if code == 0:
-        console.print(f"look at it: {write_report(final.run.dir)}", soft_wrap=True)
+        console.print(f"look at it: {write_report(final.run.dir)}", markup=False, soft_wrap=True)
     return code
 
 

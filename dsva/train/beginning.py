@@ -45,7 +45,7 @@ def beginning(
             )
             _drop_newer(config.run.dir / CHECKPOINTS, step)
             note(config.run.dir, went_back_to=step, shift=course.shift)
-        console.print(f"continuing from {found.path}" if found else "starting from step 0")
+        console.print(f"continuing from {found.path}" if found else "starting from step 0", markup=False, soft_wrap=True)
     return found, course
 
 

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from torch import Tensor
 
 from dsva.config import RunConfig
@@ -176,10 +177,11 @@ class Saver:
     def _give_up(self, final: Path, failure: str) -> bool:
         if self._ranks.rank == 0:
             shutil.rmtree(self._beside(final), ignore_errors=True)
-            self._console.print(
-                f"[bold red]warning:[/] checkpoint {final} could not be written ({failure}): training goes on, the checkpoints "
-                "before it are kept, the next one is tried in its turn; make room on the disk"
+            told = (
+                f"checkpoint {final} could not be written ({failure}): training goes on, the checkpoints before it are kept, "
+                "the next one is tried in its turn; make room on the disk"
             )
+            self._console.print(f"[bold red]warning:[/] {escape(told)}")
         return False
 
     @staticmethod

@@ -135,7 +135,7 @@ def report(experiment: Experiment, decisions: dict[str, Decisions], made: Proven
         console.print(table(results).rich())
     if made.cost:
         console.print(spent(made.cost))
-    console.print(f"written: {folder / RESULTS}, results.md and pictures beside it")
+    console.print(f"written: {folder / RESULTS}, results.md and pictures beside it", markup=False, soft_wrap=True)
     return results
 
 

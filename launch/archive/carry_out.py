@@ -112,5 +112,5 @@ def _queue(task: Undertaking, spread: Spread, console: Console) -> None:
 def _say(task: Undertaking, at_work: dict[str, int], console: Console) -> None:
     jobs = ", ".join(f"{count} {state}" for state, count in at_work.items())
     sizes, finished = task.sizes(), task.finished()
-    console.print(f"{task.what} {task.of}: {len(finished)} of {len(sizes)} shards finished; jobs: {jobs}")
+    console.print(f"{task.what} {task.of}: {len(finished)} of {len(sizes)} shards finished; jobs: {jobs}", markup=False)
     console.print("The same command says how far it is, and at last what came of it; with --wait it stays until then.")

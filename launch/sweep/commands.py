@@ -142,4 +142,4 @@ def _queue_open(folder: Path, place: Where, partition: str | None, console: Cons
         console.print("nothing to start: every cell is complete, runs or waits")
         return
     queue(folder, cells, where(place), cluster, manifest.sweep.at_once)
-    console.print(f"{len(cells)} cells started; `dsva sweep status {folder}` shows them")
+    console.print(f"{len(cells)} cells started; `dsva sweep status {folder}` shows them", markup=False)

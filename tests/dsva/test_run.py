@@ -19,7 +19,7 @@ from dsva.train.trainer import sample_order
 @pytest.fixture(scope="module")
 def done(dsva: ForkServer, tiny: Noise, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a finished run of 6 steps."""
-    run = tmp_path_factory.mktemp("done") / "RUN"
+    run = tmp_path_factory.mktemp("done") / "[/v]RUN"  # which markup would take for the end of something
     code, output = dsva.run("train", tiny.config, f"run.dir={run}")
     assert code == 0, output
     return run
@@ -34,7 +34,7 @@ def test_a_run_leaves_the_record_that_is_promised(done: Path, tiny: Noise) -> No
     environment = json.loads((done / "environment.json").read_text())
     assert environment["command"][1:] == ["train", str(tiny.config), f"run.dir={done}"]
     assert environment["packages"].keys() >= {"torch", "accelerate", "numpy"}
-    assert environment["world_size"] == 1
+    assert (environment["world_size"], environment["threads"]) == (1, 1)
     starts = [json.loads(line) for line in (done / "starts.jsonl").read_text().splitlines()]
     assert (starts[0]["step"], starts[0]["why"]) == (0, "first start")
     assert [path.name for path in checkpoints(done)] == ["step-00000004", "step-00000006"]  # keep=2
