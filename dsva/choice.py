@@ -103,8 +103,8 @@ def _write(path: Path, overrides: Sequence[str], base: Config, points: Sequence[
     table = Table("Choice on validation classes", columns, rows, note)
     write_atomically(folder / TABLE, table.markdown())
     console.print(table.rich())
-    told = f"train what was chosen on all seen classes: dsva train {folder / CHOSEN}"
-    console.print(told, highlight=False, markup=False, soft_wrap=True)
+    hint = f"train what was chosen on all seen classes: dsva train {folder / CHOSEN}"
+    console.print(hint, highlight=False, markup=False, soft_wrap=True)
 
 
 def _score(results: Results, head: str, final: Config) -> float:
