@@ -97,7 +97,7 @@ def _to_the_end(experiment: Experiment, ranks: Ranks, stop: StopSignal, lead: Le
                 note_end(config.run.dir, str(error))
             raise
     decisions = trainer.evaluate(lambda: stop.agree(ranks))
-    decisions |= baselines(experiment, Trained.open(config.run.dir).model.to(ranks.device), ranks)
+    decisions |= baselines(experiment, Trained.open(config.run.dir).model.to(ranks.device), ranks, lambda: stop.agree(ranks))
     if ranks.rank == 0:
         checkpoint, _ = newest(config.run.dir / CHECKPOINTS)
         assert checkpoint is not None, "the last step is always saved"

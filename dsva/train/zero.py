@@ -127,7 +127,8 @@ class ZeroEngine(Engine):
         # DeepSpeed 0.19 links parameters to their moments after the first step of the FIRST group, when the other groups have
         # none yet, and so never finds theirs. They have to be there before.
         for _, flat in self._flats():
-            self.optimizer.state[flat] = {"step": torch.tensor(0.0)} | {name: torch.zeros_like(flat) for name in MOMENTS}
+            zeros = {name: torch.zeros_like(flat) for name in MOMENTS}
+            self.optimizer.state[flat] = {"step": torch.zeros((), device=flat.device), **zeros}
         if self._stage < 3:
             self._deepspeed.optimizer._lazy_init_hp_params_optimizer_state()
 

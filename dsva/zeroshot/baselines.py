@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import CLIPVisionModel
 
 from dsva.experiment import Experiment
 from dsva.model.backbone import build_backbone
@@ -14,18 +13,17 @@ from dsva.model.dsva import DSVA
 from dsva.model.scores import class_rows
 from dsva.pixels import test_pixels
 from dsva.ranks import Ranks
-from dsva.zeroshot.evaluate import Share
 from dsva.zeroshot.linear import METHODS, fitted
 from dsva.zeroshot.prompts import PROMPTS, TextTower
 from dsva.zeroshot.scores import Decisions, decide
-from shards.loader import Loader, common_side
-from shards.order import BASELINE, Ids, Sequential, hashes
+from dsva.zeroshot.shared import Between, shared
+from shards.order import BASELINE, Ids, hashes
 
 MAX_TRAIN = 50_000  # training images that the linear maps are fitted to at most, chosen by hashes
 MIN_DEVIATION = 1e-6  # a feature that does not vary says nothing
 
 
-def baselines(experiment: Experiment, model: DSVA, ranks: Ranks) -> dict[str, Decisions]:
+def baselines(experiment: Experiment, model: DSVA, ranks: Ranks, between: Between = lambda: None) -> dict[str, Decisions]:
     """Decide on every test image without what the run trained: linear maps on frozen features, and text prompts.
 
     The features are the mean tokens of the backbone as it was before training, or, where it began with random weights,
@@ -35,6 +33,7 @@ def baselines(experiment: Experiment, model: DSVA, ranks: Ranks) -> dict[str, De
         experiment: of the run.
         model: trained, on the device of `ranks`.
         ranks: every one calls this and gets the same.
+        between: see `dsva.zeroshot.shared`.
 
     Returns:
         By baseline, decisions in the order of the sample ids; `text prompts` only where the backbone has a text tower.
@@ -44,12 +43,17 @@ def baselines(experiment: Experiment, model: DSVA, ranks: Ranks) -> dict[str, De
     train = np.sort(sets.train[np.argsort(hashes(BASELINE, sets.train), kind="stable")[:MAX_TRAIN]])
     pretrained = config.model.backbone != "random"
     backbone = build_backbone(config.model, config.data.image_size).to(ranks.device) if pretrained else model.backbone
-    features = standardised(_features(experiment, backbone, train, ranks), _features(experiment, backbone, test, ranks))
+    backbone.eval()
+
+    def tokens(pixels: Tensor) -> Tensor:
+        return backbone(pixel_values=pixels).last_hidden_state.float().mean(1)  # type: ignore[no-any-return]
+
+    features = standardised(*(_gathered(experiment, tokens, ids, ranks, between) for ids in (train, test)))
     found = linear(experiment, *features, sets.labels[train], sets.labels[test])
     tower = TextTower.of(config.model.backbone, ranks.device) if pretrained else None
     if tower:
         classes = tower.classes(sets.classes)
-        images = _gathered(experiment, tower.images, test, ranks).astype(np.float64)
+        images = _gathered(experiment, tower.images, test, ranks, between).astype(np.float64)
         found[PROMPTS] = decide(images @ classes.T, sets.labels[test], sets.n_seen)
     return found
 
@@ -82,21 +86,13 @@ def standardised(train: NDArray[np.float32], test: NDArray[np.float32]) -> tuple
     return (train - mean) * scale, (test - mean) * scale
 
 
-def _features(experiment: Experiment, backbone: CLIPVisionModel, ids: Ids, ranks: Ranks) -> NDArray[np.float32]:
-    backbone.eval()
-    return _gathered(experiment, lambda pixels: backbone(pixel_values=pixels).last_hidden_state.float().mean(1), ids, ranks)
-
-
 @torch.no_grad()
-def _gathered(experiment: Experiment, embed: Callable[[Tensor], Tensor], ids: Ids, ranks: Ranks) -> NDArray[np.float32]:
+def _gathered(
+    experiment: Experiment, embed: Callable[[Tensor], Tensor], ids: Ids, ranks: Ranks, between: Between
+) -> NDArray[np.float32]:
     """Return what `embed` makes of the images, in the order of `ids` (ascending), on every rank; ranks share the work."""
-    config, shards = experiment.config, experiment.shards
-    order = Share(Sequential(ids, config.eval.batch_size), ranks)
-    loader = Loader(
-        shards, order, common_side(shards, config.data.resize), workers=config.data.workers, prefetch=config.data.prefetch
-    )
-    mine = []
-    for batch in loader.batches(0, order.steps):
+    config, mine = experiment.config, []
+    for batch in shared(experiment, ids, ranks, between):
         pixels = test_pixels(torch.from_numpy(batch.images).to(ranks.device), config.data)
         with torch.autocast(ranks.device.type, torch.bfloat16, enabled=config.train.precision == "bf16"):
             mine.append((batch.ids, embed(pixels).float().cpu().numpy()))

@@ -1,8 +1,5 @@
 """Scoring a model on the test images of an experiment, on all ranks."""
 
-from collections.abc import Callable
-from itertools import islice
-
 import numpy as np
 import torch
 from rich.console import Console
@@ -24,58 +21,34 @@ from dsva.zeroshot.kept import DECISIONS, Kept
 from dsva.zeroshot.optimism import optimism
 from dsva.zeroshot.results import RESULTS, Provenance, Results, choose_gamma, measure, provenance, validation_runs
 from dsva.zeroshot.scores import Decisions, concatenate, curve, decide
+from dsva.zeroshot.shared import Between, shared
 from dsva.zeroshot.tables import confidence, per_class, spent, summary
-from shards.loader import Batch, Loader, common_side
-from shards.order import Ids, Sequential
+from shards.loader import Batch
+from shards.order import Ids
 
 TABLES = (summary, confidence, per_class)
 HEADS = ("proto", "main")
 
 
-class Share:
-    """The whole batches of an order that belong to one rank.
-
-    Batches, not parts of them: so an image meets the same companions, and gives the same bits, for any number of ranks.
-    """
-
-    def __init__(self, order: Sequential, ranks: Ranks) -> None:
-        self._order, self._ranks = order, ranks
-        self.steps = len(range(ranks.rank, order.steps, ranks.world_size))
-
-    def batch(self, step: int) -> Ids:
-        """Return this rank's batch number `step`."""
-        return self._order.batch(step * self._ranks.world_size + self._ranks.rank)
-
-
-def evaluate(
-    experiment: Experiment, model: DSVA, ranks: Ranks, between: Callable[[], object] = lambda: None
-) -> dict[str, Decisions]:
+def evaluate(experiment: Experiment, model: DSVA, ranks: Ranks, between: Between = lambda: None) -> dict[str, Decisions]:
     """Decide on every test image with both heads; every rank calls this and gets all decisions.
 
     Args:
         experiment: the images.
         model: on this rank's device.
         ranks: all processes.
-        between: called before each batch, by all ranks equally often, so that it may ask them all something. What it raises ends
-            the evaluation.
+        between: see `dsva.zeroshot.shared`.
 
     Returns:
         By head, decisions in the order of the sample ids.
     """
-    config, sets = experiment.config, experiment.sets
-    whole = Sequential(np.concatenate([sets.seen_test, sets.unseen_test]), config.eval.batch_size)
-    order = Share(whole, ranks)
-    side = common_side(experiment.shards, config.data.resize)
-    loader = Loader(experiment.shards, order, side, workers=config.data.workers, prefetch=config.data.prefetch)
-    rows, batches, mine = experiment.class_rows(ranks.device), loader.batches(0, order.steps), []
+    sets, rows = experiment.sets, experiment.class_rows(ranks.device)
+    ids = np.concatenate([sets.seen_test, sets.unseen_test])
     model.eval()
     try:
-        for _ in range(0, whole.steps, ranks.world_size):
-            between()
-            mine += [_decide(experiment, model, rows, batch) for batch in islice(batches, 1)]
+        mine = [_decide(experiment, model, rows, batch) for batch in shared(experiment, ids, ranks, between)]
     finally:
         model.train()
-        batches.close()
     everyones = [part for parts in ranks.everyones(mine) for part in parts]
     placed = np.argsort(np.concatenate([ids for ids, _ in everyones]))
     return {head: concatenate([decisions[head] for _, decisions in everyones], placed) for head in HEADS}

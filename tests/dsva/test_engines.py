@@ -71,7 +71,7 @@ def test_ranks_share_the_work_of_saving(runs: dict[tuple[str, int], Path]) -> No
     for engine in ENGINES:
         sizes = [file.stat().st_size for file in (runs[engine, 4] / "checkpoints" / f"step-{STEPS:08d}").glob("*.safetensors")]
         assert len(sizes) == 4
-        assert max(sizes) < 1.3 * min(sizes)
+        assert max(sizes) < 1.5 * min(sizes)  # whole tensors are shared out
 
 
 @pytest.mark.parametrize("engine", ENGINES)

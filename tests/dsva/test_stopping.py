@@ -67,6 +67,24 @@ def test_a_signal_while_a_run_is_scored_leaves_the_scoring_to_the_next_start(
     ]
 
 
+def test_a_signal_while_baselines_are_made_leaves_them_to_the_next_start(
+    tiny: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load(tiny.config, [f"run.dir={tmp_path / 'RUN'}", "train.steps=2"])
+    make = loop.baselines
+
+    def signalled(*given: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return make(*given)
+
+    monkeypatch.setattr(loop, "baselines", signalled)
+    assert loop.run(config, Console(file=StringIO())) == 128 + signal.SIGTERM
+    assert not (tmp_path / "RUN" / "results.json").exists()
+    monkeypatch.undo()
+    assert loop.run(config, Console(file=StringIO())) == 0
+    assert (tmp_path / "RUN" / "results.json").exists()
+
+
 def test_a_signal_before_the_first_step_takes_none(tiny: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, said = load(tiny.config, [f"run.dir={tmp_path / 'RUN'}", "train.steps=2"]), StringIO()
     note = loop.note_start
