@@ -21,6 +21,7 @@ from torch import Tensor
 from shards.loader import Batch
 
 FILE_LIMIT = "FILE_LIMIT"  # bytes that a file in a checkpoints folder can have
+SLOW = "SLOW"  # seconds that every change in a checkpoints folder takes
 DIES_AT = "DIES_AT"  # number of the change in a checkpoints folder before which a process kills itself
 POISONED = "POISONED"  # places in the sample order, comma-separated, whose pixels become NaN on the last rank
 HANGS_AT = "HANGS_AT"  # place in the sample order at which the last rank hangs
@@ -104,7 +105,7 @@ def disturb_steps() -> None:
 
 
 def disturb() -> None:
-    """Make this process, and those forked from it, die or find the disk full where the environment says so."""
+    """Make this process, and those forked from it, die or find the disk full or slow where the environment says so."""
     changes = 0
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
@@ -113,6 +114,7 @@ def disturb() -> None:
             return
         if FILE_LIMIT in os.environ:
             resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ[FILE_LIMIT]), resource.RLIM_INFINITY))
+        time.sleep(float(os.environ.get(SLOW, "0")))
         if DIES_AT in os.environ:
             changes += 1
             if changes > int(os.environ[DIES_AT]):

@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -209,6 +210,17 @@ def test_damage_is_said_loudly_when_a_run_continues(
     assert "step-00000003 is not used: rank-00000-of-00001.safetensors is missing or damaged" in said
     assert "step-00000002" in said.split("continuing from")[1]
     assert (tmp_path / "run" / LAST).read_text() == uninterrupted
+
+
+@pytest.mark.parametrize("at_once", ["true", "false"])
+def test_a_slow_disk_costs_time_and_nothing_else(
+    server: GroupServer, arguments: list[str], whole: dict[str, str], tmp_path: Path, at_once: str
+) -> None:
+    command = [*arguments, f"run.dir={tmp_path}/run", f"run.async_save={at_once}", "faults.hang_seconds=20"]
+    begun = time.monotonic()
+    server.group(2, *command, SLOW=0.1).succeed()
+    assert time.monotonic() > begun + 1
+    assert (tmp_path / "run" / LAST).read_text() == whole["ddp"]
 
 
 def test_last_step_that_finds_no_room_is_no_success(server: GroupServer, arguments: list[str], tmp_path: Path) -> None:

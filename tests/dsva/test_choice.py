@@ -51,6 +51,16 @@ def validated(chosen: Path, point: str) -> list[Results]:
     return [Results.read(chosen / point / f"partition_{part}" / RESULTS) for part in (0, 1, 2)]
 
 
+def test_steps_rate_temperature_and_loss_weights_can_be_chosen_together(places: tuple[Path, list[str]], tmp_path: Path) -> None:
+    folder, overrides = places
+    grid = {"train.steps": ["2"], "optimizer.lr": ["0.01"], "scores.temperature": ["0.05"], "loss.compactness": ["1e-8"]}
+    assert choose(folder / "final.yaml", [*overrides, f"run.dir={tmp_path}"], grid, "main", Console(file=StringIO())) == 0
+    final = load(tmp_path / CHOSEN)
+    assert (final.train.steps, final.optimizer.lr, final.scores.temperature, final.loss.compactness) == (2, 0.01, 0.05, 1e-8)
+    assert final.eval.validation_run == tmp_path
+    assert len(list(tmp_path.glob("*/partition_*/results.json"))) == 3
+
+
 def test_the_point_with_the_highest_mean_is_chosen_on_seen_classes_alone(chosen: Path) -> None:
     means = {}
     for point in POINTS:
