@@ -94,8 +94,17 @@ def prepare(source: Source, work: Path, options: Options, console: Console | Non
 
 def unfinished(work: Path, retry_bad: bool) -> list[int]:
     """Return the shards that are still to be made; with `retry_bad` also those that met bad images, which may be mended."""
-    fragments = ((cut.shard, read_fragment(work, cut.shard)) for cut in Plan(work).cuts())
+    fragments = ((cut.shard, packed(work, cut.shard)) for cut in Plan(work).cuts())
     return [shard for shard, fragment in fragments if fragment is None or (retry_bad and fragment.bad)]
+
+
+def packed(work: Path, number: int) -> Fragment | None:
+    """Return what a finished shard holds; None where it is not finished, or its tar has gone since or has another size."""
+    fragment = read_fragment(work, number)
+    if fragment is None or fragment.shard is None:
+        return None
+    tar = work / "set" / fragment.shard.name
+    return fragment if tar.is_file() and tar.stat().st_size == fragment.shard.size else None
 
 
 def _pack_shards(work: Path, workers: int, skip_bad: bool, console: Console | None) -> None:

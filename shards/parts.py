@@ -15,10 +15,10 @@ from pathlib import Path
 from rich.console import Console
 
 from shards.errors import UserError
-from shards.fragments import forget_fragment, read_fragment
+from shards.fragments import forget_fragment
 from shards.jobs import in_order
 from shards.merge import merge
-from shards.pack import pack_shard, prepare, say_continuing, unfinished
+from shards.pack import pack_shard, packed, prepare, say_continuing, unfinished
 from shards.plan import Options, Plan
 from shards.sources.records import Source
 from shards.work import locked, working, working_folder
@@ -75,7 +75,7 @@ def pack_part(target: Path, fingerprint: str, shards: Sequence[int], *, workers:
         with locked(work, fcntl.LOCK_SH):
             if Plan(work).fingerprint != fingerprint:
                 raise UserError(f"{work} was planned anew since this part was cut: nothing is left of it to do")
-            todo = [shard for shard in shards if read_fragment(work, shard) is None]
+            todo = [shard for shard in shards if packed(work, shard) is None]
             for _ in in_order(partial(pack_shard, work), todo, workers):
                 pass
         # A part that is still at work keeps the lock, and asks the same question when it ends.

@@ -112,6 +112,14 @@ def test_finished_shards_are_kept_and_changes_are_noticed(images: Path, packed: 
     assert contents(target) == contents(packed)
 
 
+def test_a_finished_shard_whose_tar_has_gone_is_made_again(images: Path, packed: Path, tmp_path: Path) -> None:
+    target, work = tmp_path / "AGAIN", tmp_path / "AGAIN.partial"
+    assert crash(images, target, SHARD_BYTES, 8).returncode == -signal.SIGKILL
+    (work / "set" / "shard-000000.tar").unlink()
+    pack(open_source(images), target, shard_bytes=SHARD_BYTES)
+    assert contents(target) == contents(packed)
+
+
 def test_children_do_not_outlive_a_killed_parent() -> None:
     job = "print('up', flush=True); import time; time.sleep(600)"
     code = f"from shards.jobs import in_order\nif __name__ == '__main__': list(in_order(exec, [{job!r}] * 2, 2))"
