@@ -5,6 +5,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from shards.errors import UserError
+
 PAUSE = 5.0
 
 
@@ -14,7 +16,7 @@ def insist(ask: Callable[[], object], seconds: float = 60) -> bool:
     while True:
         try:
             ask()
-        except (subprocess.SubprocessError, OSError) as error:
+        except (subprocess.SubprocessError, OSError, UserError) as error:
             print(f"{error}: trying again for {max(0, end - time.monotonic()):.0f} s", file=sys.stderr, flush=True)
             if time.monotonic() > end:
                 return False

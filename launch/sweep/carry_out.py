@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launch import start
-from launch.cluster import ClusterConfig
 from launch.folder import JobFolder
 from launch.queue import release_held
 from launch.start import Where
@@ -34,28 +33,32 @@ def extend(file_sweep: SweepConfig, folder: Path) -> list[Planned]:
     return _freeze(file_sweep, before.overrides, folder, before.cells)
 
 
-def queue(folder: Path, cells: Sequence[Cell], place: Where, cluster: ClusterConfig, at_once: int) -> None:
-    """Start cells, as one job array on Slurm."""
+def queue_cells(folder: Path, cells: Sequence[Cell], place: Where, partition: str | None) -> list[str]:
+    """Start cells, as one job array on Slurm, in another partition than the sweep's if one is given; return their jobs."""
+    sweep = Manifest.read(folder).sweep
+    cluster = sweep.cluster.model_copy(update={"partition": partition} if partition else {})
     runs = [folder_of(folder, cell) for cell in cells]
     for job in runs:
         job.forget_failure()
-        (job.path / "crashes.json").unlink(missing_ok=True)
+        for counted in ("crashes.json", "kept.json"):
+            (job.path / counted).unlink(missing_ok=True)
     submissions = folder.absolute() / "slurm"
-    numbers = start.start([job.run for job in runs], folder.name, submissions, place, cluster, at_once)
+    numbers = start.start([job.run for job in runs], folder.name, submissions, place, cluster, sweep.at_once)
     for job, number in zip(runs, numbers, strict=False):
         job.write("submitted.json", job=number, log=str(_log(submissions, number)))
+    return numbers
 
 
-def cancel(found: Sequence[State], folder: Path) -> int:
-    """Cancel the jobs of cells that run or wait; return how many. They save first, and `retry` continues them."""
+def cancel(found: Sequence[State], folder: Path, besides: Sequence[str]) -> int:
+    """Cancel the jobs of cells that run or wait, which save first, and other jobs `besides`; return how many cells it were."""
     jobs = [
         str((folder_of(folder, state.cell).read("submitted.json") or {}).get("job", ""))
         for state in found
         if state.name in ("RUNNING", "PENDING")
     ]
     jobs = [job for job in jobs if job]
-    if jobs:
-        subprocess.run(["scancel", *jobs], check=True, timeout=120)
+    if jobs or besides:
+        subprocess.run(["scancel", *besides, *jobs], check=True, timeout=120)
     return len(jobs)
 
 

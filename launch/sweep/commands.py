@@ -14,9 +14,10 @@ from launch.cluster import ClusterConfig
 from launch.estimate import print_estimates
 from launch.queue import alone
 from launch.start import Where, show_script, where
-from launch.sweep.carry_out import begin, measured, queue, release, repeatable, tail
+from launch.sweep.carry_out import begin, measured, queue_cells, release, repeatable, tail
 from launch.sweep.carry_out import cancel as cancel_cells
 from launch.sweep.carry_out import extend as add_cells
+from launch.sweep.keeper import follow, keepers
 from launch.sweep.plan import Manifest, Planned, expand, read_sweep
 from launch.sweep.state import folder_of, states
 from launch.sweep.table import as_csv, as_latex, sweep_table
@@ -75,7 +76,7 @@ def retry(folder: Folder, place: Place = "auto", partition: Partition = None) ->
 @app.command()
 def cancel(folder: Folder) -> None:
     """Cancel what runs or waits; it saves first, and `retry` continues it."""
-    print(f"{cancel_cells(states(folder, Manifest.read(folder)), folder)} jobs cancelled")
+    print(f"{cancel_cells(states(folder, Manifest.read(folder)), folder, keepers(folder))} jobs cancelled")
 
 
 @app.command()
@@ -135,11 +136,10 @@ def _describe(new: Sequence[Planned], cluster: ClusterConfig, images_per_second:
 def _queue_open(folder: Path, place: Where, partition: str | None, console: Console, new_only: int = 0) -> None:
     """Queue the cells that failed or were never started, from number `new_only` on."""
     manifest = Manifest.read(folder)
-    cluster = manifest.sweep.cluster.model_copy(update={"partition": partition} if partition else {})
     names = {cell.name for cell in manifest.cells[new_only:]}
     cells = [cell for cell in repeatable(folder) if cell.name in names]
     if not cells:
         console.print("nothing to start: every cell is complete, runs or waits")
         return
-    queue(folder, cells, where(place), cluster, manifest.sweep.at_once)
+    follow(folder, queue_cells(folder, cells, where(place), partition), partition)
     console.print(f"{len(cells)} cells started; `dsva sweep status {folder}` shows them", markup=False)

@@ -24,6 +24,7 @@ ENDINGS = {
     "BOOT_FAIL": "its node did not start",
     "DEADLINE": "missed its deadline",
 }
+SILENT = {"TIMEOUT", "FAILED", "NODE_FAIL", "BOOT_FAIL", "PREEMPTED"}
 LAG = 120.0  # seconds that Slurm's accounts may be behind its queue
 READERS = 16  # a network file system takes its time for each of many small files
 ROOM = 1 << 20  # bytes, below which a file system is called full
@@ -44,6 +45,7 @@ class State:
         restarts: how often it was taken up again.
         node: where it runs or ran last.
         log: file with rank 0's output.
+        silent: it failed because Slurm ended its job before it could say a word, and nobody wanted that.
     """
 
     cell: Cell
@@ -55,6 +57,7 @@ class State:
     restarts: int
     node: str
     log: str
+    silent: bool = False
 
     @property
     def seconds_left(self) -> float | None:
@@ -100,6 +103,7 @@ def states(sweep: Path, manifest: Manifest) -> list[State]:
 
 def _state(cell: Cell, notes: _Notes, manifest: Manifest, queue: Mapping[str, Sequence[str]], accounts: Mapping[str, str]) -> State:
     name, reason = _judge(notes, queue, accounts)
+    ending = accounts.get(notes.job, "UNKNOWN").split()[0]
     beat, values = notes.beat or {}, notes.metrics
     return State(
         cell,
@@ -111,6 +115,7 @@ def _state(cell: Cell, notes: _Notes, manifest: Manifest, queue: Mapping[str, Se
         max(0, int(beat.get("generation", 1)) - 1),
         str(beat.get("host", "")),
         str(notes.submitted.get("log", "")),
+        silent=name == "FAILED" and not notes.failed and ending in SILENT,
     )
 
 

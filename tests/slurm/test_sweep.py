@@ -86,7 +86,16 @@ def test_a_disturbed_sweep_ends_with_the_undisturbed_table(slurm_here: Cluster, 
     assert cluster.dsva("sweep", "cancel", disturbed) == "1 jobs cancelled\n"
     until(lambda: look(disturbed)[cancelled.run.name].name == "FAILED", "its end, before it began or after")
     assert "1 cells started" in cluster.dsva("sweep", "retry", disturbed)
-    until(cancelled.done, "the end of the cell that was cancelled")
+    # Its node fails, and Slurm is not to queue it again: what follows the sweep does.
+    job = cancelled.read("submitted.json")["job"]
+    cluster.run("scontrol", "update", f"JobId={job}", "Requeue=0")
+    until(lambda: cancelled.read("heartbeat.json")["start"].startswith(job), "its start")
+    lost = cancelled.read("heartbeat.json")["host"]
+    cluster.node("crash", lost)
+    cluster.node("start", lost)
+    until(cancelled.done, "the end of the cell that was cancelled", 120)
+    assert cancelled.read("kept.json")["count"] == 1
+    until(cluster.idle, "an empty queue")
     assert {folder: folder.done() for folder in notes} == notes, "what is complete is not run again"
     cluster.dsva("sweep", "start", file, undisturbed, *settings, "--cluster=debug")
     tables = [cluster.dsva("sweep", "table", folder, "--as=csv") for folder in (disturbed, undisturbed)]
