@@ -28,6 +28,7 @@ from dev_cluster import DEV, ROOT, dev_cluster, dsva, say
 from safetensors.torch import load_file
 
 from launch.folder import JobFolder
+from launch.sweep.keeper import keepers
 from launch.sweep.plan import Manifest, read_sweep
 from launch.sweep.state import State, folder_of, states
 from shards.errors import UserError
@@ -144,18 +145,18 @@ def kill_process(job: str) -> bool:
 
 
 def disturb(folder: Path, chance: random.Random, pause: float) -> list[Fault]:
-    """Inject faults until every cell has ended and the queue is empty."""
+    """Inject faults until every cell has ended and nothing waits to look after it."""
     saboteur, manifest = Saboteur(chance, folder), Manifest.read(folder)
     following = time.monotonic()
     while True:
         time.sleep(0.5)
         saboteur.mend()
         try:
-            found = states(folder, manifest)
+            found, waiting = states(folder, manifest), keepers(folder)
         except UserError:  # Slurm's controller is away
             continue
         running = [state for state in found if state.name == "RUNNING"]
-        if not running and all(state.name in ("COMPLETE", "FAILED") for state in found):
+        if not running and not waiting and all(state.name in ("COMPLETE", "FAILED") for state in found):
             saboteur.mend(everything=True)
             return saboteur.done
         if (
