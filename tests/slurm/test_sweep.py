@@ -41,6 +41,16 @@ def process(folder: JobFolder) -> int:
     return int(folder.read("heartbeat.json")["pid"])
 
 
+def end_without_a_word(cluster: Cluster, folder: JobFolder) -> None:
+    """Crash the node of a cell that Slurm is not to queue again, as soon as it has begun."""
+    job = folder.read("submitted.json")["job"]
+    cluster.run("scontrol", "update", f"JobId={job}", "Requeue=0")
+    until(lambda: folder.read("heartbeat.json")["start"].startswith(job), "its start")
+    lost = folder.read("heartbeat.json")["host"]
+    cluster.node("crash", lost)
+    cluster.node("start", lost)
+
+
 def test_a_disturbed_sweep_ends_with_the_undisturbed_table(slurm_here: Cluster, scenes: Path, tmp_path: Path) -> None:
     cluster, disturbed, undisturbed = slurm_here, tmp_path / "disturbed", tmp_path / "undisturbed"
     settings = [f"data.shards={scenes}", *TINY, "train.steps=600"]
@@ -86,15 +96,9 @@ def test_a_disturbed_sweep_ends_with_the_undisturbed_table(slurm_here: Cluster, 
     assert cluster.dsva("sweep", "cancel", disturbed) == "1 jobs cancelled\n"
     until(lambda: look(disturbed)[cancelled.run.name].name == "FAILED", "its end, before it began or after")
     assert "1 cells started" in cluster.dsva("sweep", "retry", disturbed)
-    # Its node fails, and Slurm is not to queue it again: what follows the sweep does.
-    job = cancelled.read("submitted.json")["job"]
-    cluster.run("scontrol", "update", f"JobId={job}", "Requeue=0")
-    until(lambda: cancelled.read("heartbeat.json")["start"].startswith(job), "its start")
-    lost = cancelled.read("heartbeat.json")["host"]
-    cluster.node("crash", lost)
-    cluster.node("start", lost)
+    end_without_a_word(cluster, cancelled)
     until(cancelled.done, "the end of the cell that was cancelled", 120)
-    assert cancelled.read("kept.json")["count"] == 1
+    assert cancelled.read("kept.json")["count"] == 1, "what follows the sweep has taken it up again"
     until(cluster.idle, "an empty queue")
     assert {folder: folder.done() for folder in notes} == notes, "what is complete is not run again"
     cluster.dsva("sweep", "start", file, undisturbed, *settings, "--cluster=debug")
