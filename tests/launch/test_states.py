@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from launch.cluster import ClusterConfig
 from launch.folder import JobFolder
 from launch.queue import HELD
-from launch.sweep import state
-from launch.sweep.plan import Manifest
+from launch.sweep import keeper, state
+from launch.sweep.keeper import Keeper, follow, keepers
+from launch.sweep.plan import Cell, Manifest
 from launch.sweep.state import State, folder_of, states
+from shards.errors import UserError
 
 
 @pytest.fixture
@@ -43,6 +46,66 @@ def test_the_accounts_say_why(manifest: Manifest, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(state, "_accounts", lambda jobs: {"7_0": ending})
     found = look(tmp_path, manifest)
     assert (found.name, found.reason) == ("FAILED", said)
+
+
+@pytest.mark.parametrize(
+    ("ending", "silent"), [("TIMEOUT", True), ("NODE_FAIL", True), ("FAILED", True), ("CANCELLED by 0", False), ("STRANGE", False)]
+)
+def test_only_what_slurm_ended_unasked_and_unexplained_is_silent(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, silent: bool
+) -> None:
+    monkeypatch.setattr(state, "_accounts", lambda jobs: {"7_0": ending})
+    assert look(tmp_path, manifest).silent == silent
+    folder_of(tmp_path, manifest.cells[0]).fail("a reason", 1)
+    assert not look(tmp_path, manifest).silent
+
+
+def test_a_keeper_takes_a_cell_up_again_until_it_gets_no_further(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, taken, followed = folder_of(tmp_path, manifest.cells[0]), [], []
+    monkeypatch.setattr(state, "_accounts", lambda jobs: {"7_0": "TIMEOUT"})
+    monkeypatch.setattr(keeper, "release", lambda *_: 0)
+
+    def take(_: Path, cells: list[Cell], place: str, partition: str) -> None:
+        (folder.path / "kept.json").unlink(missing_ok=True)
+        taken.append(([cell.name for cell in cells], place, partition))
+
+    def queue(jobs: list[Keeper], name: str, _: Path, cluster: ClusterConfig, at_once: int) -> list[str]:
+        followed.append((jobs, name, cluster.sbatch["dependency"], cluster.partition, cluster.gpus_per_node))
+        return [str(8 + len(followed))]
+
+    monkeypatch.setattr(keeper, "queue_cells", take)
+    monkeypatch.setattr(keeper.start, "queue", queue)
+    manifest.write(tmp_path)
+    job = Keeper(tmp_path, "low")
+    for count in (1, 2, 3):
+        assert job() == 0
+        assert folder.read("kept.json")["count"] == count
+    (folder.run / "checkpoints" / "step-00000004").mkdir(parents=True)
+    job()
+    assert folder.read("kept.json")["count"] == 1, "it has got further"
+    for _ in range(3):
+        job()
+    assert taken == [(["a"], "slurm", "low")] * 6
+    assert followed == [([job], f"{tmp_path.name}-keeper", "afterany:7", "low", 0)] * 6
+    assert "reached its time limit" in folder.failed()["reason"]
+    assert "taken up again 3 times without getting further" in folder.failed()["reason"]
+    monkeypatch.setattr(keeper, "queued", lambda: {"9": ("PENDING", "Dependency")})
+    assert keepers(tmp_path) == ["9"]
+
+
+def test_a_cluster_that_wants_no_keeper_gets_none_and_it_is_said(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> list[str]:
+        raise UserError("sbatch refuses: no GPU")
+
+    monkeypatch.setattr(keeper.start, "queue", refuse)
+    manifest.write(tmp_path)
+    follow(tmp_path, ["7_0"], None)
+    assert "(sbatch refuses: no GPU): `dsva sweep retry` does it by hand" in capsys.readouterr().out
+    assert keepers(tmp_path) == []
 
 
 def test_a_job_that_only_the_accounts_know_is_lost_after_a_while(
