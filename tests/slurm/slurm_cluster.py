@@ -4,7 +4,7 @@ import random
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,22 +104,6 @@ def until(condition: Callable[[], object], what: str, seconds: float = 90) -> No
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} s for: {what}"
         time.sleep(0.1)
-
-
-Fault = tuple[Callable[[], object], Callable[[], object]]
-
-
-def as_their_moments_come(faults: Sequence[Fault], what: str, seconds: float = 180) -> None:
-    """Let each fault (its condition, what then happens) happen once, in whatever order their conditions come true."""
-    left = list(faults)
-
-    def none_left() -> bool:
-        for fault in [fault for fault in left if fault[0]()]:
-            fault[1]()
-            left.remove(fault)
-        return not left
-
-    until(none_left, what, seconds)
 
 
 def free_ports() -> int:

@@ -5,7 +5,7 @@ import os
 import signal
 from pathlib import Path
 
-from slurm_cluster import ROOT, TINY, Cluster, as_their_moments_come, same, step, until
+from slurm_cluster import ROOT, TINY, Cluster, same, step, until
 
 from dsva.zeroshot.results import Results
 from launch.folder import JobFolder
@@ -14,7 +14,7 @@ CONFIG = ROOT / "configs" / "aid_25_5.yaml"
 TWO_NODES = ["--cluster=slurm", "--nodes=2", "--tasks-per-node=2", "--cpus-per-task=1", "--time=30"]
 
 
-def test_four_ranks_on_two_nodes_survive_with_ddp_and_with_zero2(cluster: Cluster, scenes: Path, tmp_path: Path) -> None:
+def test_four_ranks_on_two_nodes_train_with_zero2_and_survive_with_ddp(cluster: Cluster, scenes: Path, tmp_path: Path) -> None:
     settings = [f"data.shards={scenes}", *TINY, "train.steps=200"]
     ddp, zero, undisturbed = tmp_path / "ddp", tmp_path / "zero", tmp_path / "undisturbed"
 
@@ -22,17 +22,14 @@ def test_four_ranks_on_two_nodes_survive_with_ddp_and_with_zero2(cluster: Cluste
         printed = cluster.dsva("submit", CONFIG, f"run.dir={run}", *settings, f"train.engine={engine}", *TWO_NODES)
         return printed.split("job ")[1].split(";")[0]
 
-    first, second = submit(ddp, "ddp"), submit(zero, "zero2")
-    faults = [
-        (lambda: step(zero) > 10, lambda: cluster.run("scontrol", "requeue", second)),
-        (lambda: step(ddp) > 60, lambda: os.kill(pid_of_rank(3, first), signal.SIGKILL)),
-    ]
-    as_their_moments_come(faults, "steps with DDP and with ZeRO-2")
+    job = submit(ddp, "ddp")
+    submit(zero, "zero2")
+    until(lambda: step(ddp) > 60, "steps with DDP")
+    os.kill(pid_of_rank(3, job), signal.SIGKILL)
     until(JobFolder(ddp).done, "the end, after rank 3 was killed", 180)
-    assert begun(ddp) in ([0, 50], [0, 100])
+    assert begun(ddp) in ([0, 50], [0, 100], [0, 150])
     assert JobFolder(ddp).read("crashes.json")["count"] == 1
-    until(JobFolder(zero).done, "the end, after the administrator's requeue", 180)
-    assert len(begun(zero)) == 2
+    until(JobFolder(zero).done, "the end with ZeRO-2", 180)
     assert Results.read(zero / "results.json").provenance.checkpoint_step == 200
     until(cluster.idle, "the jobs to leave the queue")
 

@@ -64,21 +64,22 @@ def test_a_disturbed_sweep_ends_with_the_undisturbed_table(slurm_here: Cluster, 
         until(lambda folder=folder: step(folder.run) > 20, f"steps of {folder.run.name}")
         os.kill(process(folder), signal.SIGSTOP)
 
-    # A node is lost, another's agent; one cell has to end after a minute, of which Slurm's warning wakes it; one dies.
+    # A node is lost, another's agent; one cell has to end after a minute, of which Slurm's warning wakes it; one is requeued.
     lost = crashed.read("heartbeat.json")["host"]
     cluster.node("crash", lost)
     cluster.run("scontrol", "update", f"JobId={timed_out.read('submitted.json')['job']}", "TimeLimit=1")
     cluster.restart_controller()
     cluster.node("agent", cancelled.read("heartbeat.json")["host"])
     cluster.node("start", cancelled.read("heartbeat.json")["host"])
-    os.kill(process(cancelled), signal.SIGKILL)
+    cluster.run("scontrol", "requeue", cancelled.read("submitted.json")["job"])
     host = preempted.read("heartbeat.json")["host"]
     urgent = ["--partition=high", f"--nodelist={host}", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1"]
     cluster.run("sbatch", *urgent)
 
-    until(lambda: len((cancelled.run / "starts.jsonl").read_text().splitlines()) == 2, "another start of the cell that was killed")
+    until(lambda: len((cancelled.run / "starts.jsonl").read_text().splitlines()) == 2, "the next start of the requeued cell")
     cluster.run("scancel", cancelled.read("submitted.json")["job"])
     until(cancelled.failed, "the note of the cancelled cell")
+    cluster.dsva("sweep", "start", file, undisturbed, *settings, "--cluster=debug")  # while the minute passes
     for folder in (preempted, timed_out, crashed):
         until(folder.done, f"the end of {folder.run.name}", 180)
     cluster.node("start", lost)
@@ -101,7 +102,6 @@ def test_a_disturbed_sweep_ends_with_the_undisturbed_table(slurm_here: Cluster, 
     assert cancelled.read("kept.json")["count"] == 1, "what follows the sweep has taken it up again"
     until(cluster.idle, "an empty queue")
     assert {folder: folder.done() for folder in notes} == notes, "what is complete is not run again"
-    cluster.dsva("sweep", "start", file, undisturbed, *settings, "--cluster=debug")
     tables = [cluster.dsva("sweep", "table", folder, "--as=csv") for folder in (disturbed, undisturbed)]
     assert tables[0] == tables[1]
     assert all(same(folder_of(disturbed, cell).run, folder_of(undisturbed, cell).run) for cell in cells)
