@@ -19,7 +19,7 @@ from launch.sweep.state import State, folder_of, states
 from shards.errors import UserError
 
 NOTE = "keepers.json"
-SMALL = {"nodes": 1, "gpus_per_node": 0, "tasks_per_node": 1, "cpus_per_task": 1, "memory_gb": 2, "time": "30"}
+ONE = {"nodes": 1, "gpus_per_node": 0, "tasks_per_node": 1, "cpus_per_task": 1, "memory_gb": 2, "signal_seconds": 60}
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def follow(folder: Path, jobs: Sequence[str], partition: str | None) -> None:
     if not arrays:
         return
     own = Manifest.read(folder).sweep.cluster
-    changes = {**SMALL, "sbatch": {**own.sbatch, "dependency": f"afterany:{':'.join(arrays)}"}}
+    changes = {**ONE, "time": "30", "sbatch": {**own.sbatch, "dependency": f"afterany:{':'.join(arrays)}"}}
     cluster = ClusterConfig.model_validate(own.model_dump() | changes | ({"partition": partition} if partition else {}))
     keeper = Keeper(folder.absolute(), partition)
     try:

@@ -26,14 +26,14 @@ def test_four_ranks_on_two_nodes_train_with_zero2_and_survive_with_ddp(cluster: 
     submit(zero, "zero2")
     until(lambda: step(ddp) > 60, "steps with DDP")
     os.kill(pid_of_rank(3, job), signal.SIGKILL)
+    # Meanwhile, since Slurm takes its time to start it again:
+    cluster.dsva("submit", CONFIG, f"run.dir={undisturbed}", *settings, "--cluster=local", "--tasks-per-node=4")
     until(JobFolder(ddp).done, "the end, after rank 3 was killed", 180)
     assert begun(ddp) in ([0, 50], [0, 100], [0, 150])
     assert JobFolder(ddp).read("crashes.json")["count"] == 1
     until(JobFolder(zero).done, "the end with ZeRO-2", 180)
     assert Results.read(zero / "results.json").provenance.checkpoint_step == 200
     until(cluster.idle, "the jobs to leave the queue")
-
-    cluster.dsva("submit", CONFIG, f"run.dir={undisturbed}", *settings, "--cluster=local", "--tasks-per-node=4")
     assert same(ddp, undisturbed)
 
 
