@@ -24,6 +24,7 @@ from dsva.zeroshot.tables import Table, percent
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = ("train.steps=150", "data.image_size=72", "data.resize=84", "run.checkpoint_every=150")
+SPLITS = ("25_5", "20_10", "15_15")
 LOOKS = 5  # at the test classes, under the paper protocol
 BASELINES = ("ridge", "eszsl")
 
@@ -121,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shards", type=Path)
     parser.add_argument("runs", type=Path)
-    parser.add_argument("--splits", nargs="+", default=["25_5", "20_10", "15_15"])
+    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("overrides", nargs="*")
     given = parser.parse_intermixed_args()
