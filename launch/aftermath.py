@@ -35,8 +35,7 @@ def aftermath(folder: JobFolder, start: str, code: int, limit: int, cancelled: b
     if failed.get("code") == MISTAKE or cancelled:
         return False
     reason = "; ".join(filter(None, (failed.get("reason"), described(code))))
-    before, step = folder.read("crashes.json") or {"step": -1, "count": 0}, folder.step()
-    count = before["count"] + 1 if before["step"] == step else 1
+    count, step = folder.count("crashes.json"), folder.step()
     folder.write("crashes.json", step=step, count=count, reason=reason)
     if count <= limit:
         return True

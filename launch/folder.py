@@ -5,6 +5,7 @@ generation-NNNNNN.json  who took the run up, see launch.claim
 heartbeat.json          the newest sign of life
 done.json, failed.json  how it ended
 crashes.json            how often it crashed since it last made progress
+kept.json               how often a sweep's keeper took it up again since then
 code/, slurm/           for Slurm: the code as it was submitted; scripts and output
 """
 
@@ -79,6 +80,11 @@ class JobFolder:
         # By name only: asking dsva.train.checkpoint would import torch, for seconds, where a moment is enough.
         names = [path.name.removeprefix("step-") for path in (self.run / "checkpoints").glob("step-*")]
         return max((int(name) for name in names if name.isdigit()), default=0)
+
+    def count(self, note: str) -> int:
+        """Return how often a thing has happened since the newest checkpoint, this time included; `note` holds the last time's."""
+        before = self.read(note)
+        return int(before["count"]) + 1 if before and before["step"] == self.step() else 1
 
     def metrics(self) -> dict[str, Any]:
         """Return the newest value of each metric in the last lines of metrics.jsonl; empty where there are none."""

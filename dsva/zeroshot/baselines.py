@@ -15,8 +15,8 @@ from dsva.pixels import test_pixels
 from dsva.ranks import Ranks
 from dsva.zeroshot.linear import METHODS, fitted
 from dsva.zeroshot.prompts import PROMPTS, TextTower
+from dsva.zeroshot.rank_batches import Between, shared
 from dsva.zeroshot.scores import Decisions, decide
-from dsva.zeroshot.shared import Between, shared
 from shards.order import BASELINE, Ids, hashes
 
 MAX_TRAIN = 50_000  # training images that the linear maps are fitted to at most, chosen by hashes
@@ -33,7 +33,7 @@ def baselines(experiment: Experiment, model: DSVA, ranks: Ranks, between: Betwee
         experiment: of the run.
         model: trained, on the device of `ranks`.
         ranks: every one calls this and gets the same.
-        between: see `dsva.zeroshot.shared`.
+        between: see `dsva.zeroshot.rank_batches`.
 
     Returns:
         By baseline, decisions in the order of the sample ids; `text prompts` only where the backbone has a text tower.

@@ -19,9 +19,9 @@ from dsva.train.spending import summed_up
 from dsva.zeroshot.bootstrap import intervals
 from dsva.zeroshot.kept import DECISIONS, Kept
 from dsva.zeroshot.optimism import optimism
+from dsva.zeroshot.rank_batches import Between, shared
 from dsva.zeroshot.results import RESULTS, Provenance, Results, choose_gamma, measure, provenance, validation_runs
 from dsva.zeroshot.scores import Decisions, concatenate, curve, decide
-from dsva.zeroshot.shared import Between, shared
 from dsva.zeroshot.tables import confidence, per_class, spent, summary
 from shards.loader import Batch
 from shards.order import Ids
@@ -37,7 +37,7 @@ def evaluate(experiment: Experiment, model: DSVA, ranks: Ranks, between: Between
         experiment: the images.
         model: on this rank's device.
         ranks: all processes.
-        between: see `dsva.zeroshot.shared`.
+        between: see `dsva.zeroshot.rank_batches`.
 
     Returns:
         By head, decisions in the order of the sample ids.

@@ -10,7 +10,7 @@ from launch.folder import JobFolder
 from launch.queue import release_held
 from launch.start import Where
 from launch.sweep.plan import MANIFEST, Cell, Manifest, Planned, SweepConfig, expand
-from launch.sweep.state import State, folder_of, states
+from launch.sweep.state import State, folder_of, job_of, states
 from shards.errors import UserError
 
 
@@ -51,12 +51,7 @@ def queue_cells(folder: Path, cells: Sequence[Cell], place: Where, partition: st
 
 def cancel(found: Sequence[State], folder: Path, besides: Sequence[str]) -> int:
     """Cancel the jobs of cells that run or wait, which save first, and other jobs `besides`; return how many cells it were."""
-    jobs = [
-        str((folder_of(folder, state.cell).read("submitted.json") or {}).get("job", ""))
-        for state in found
-        if state.name in ("RUNNING", "PENDING")
-    ]
-    jobs = [job for job in jobs if job]
+    jobs = [job for state in found if state.name in ("RUNNING", "PENDING") and (job := job_of(folder, state.cell))]
     if jobs or besides:
         subprocess.run(["scancel", *besides, *jobs], check=True, timeout=120)
     return len(jobs)
@@ -69,8 +64,7 @@ def repeatable(folder: Path) -> list[Cell]:
 
 def release(folder: Path, manifest: Manifest) -> int:
     """Let the cells go that Slurm holds though nobody asked for it; return how many."""
-    jobs = [str((folder_of(folder, cell).read("submitted.json") or {}).get("job", "")) for cell in manifest.cells]
-    arrays = {job.split("_")[0] for job in jobs if job}
+    arrays = {job.split("_")[0] for cell in manifest.cells if (job := job_of(folder, cell))}
     return release_held(arrays) if arrays else 0
 
 

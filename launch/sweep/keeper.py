@@ -14,11 +14,11 @@ from launch.folder import FAULT, JobFolder
 from launch.insist import insist
 from launch.queue import alone, queued
 from launch.sweep.carry_out import queue_cells, release
-from launch.sweep.plan import Manifest
-from launch.sweep.state import State, folder_of, states
+from launch.sweep.plan import Cell, Manifest
+from launch.sweep.state import State, folder_of, job_of, states
 from shards.errors import UserError
 
-NOTE = "keepers.json"
+NOTE, KEPT = "keepers.json", "kept.json"
 ONE = {"nodes": 1, "gpus_per_node": 0, "tasks_per_node": 1, "cpus_per_task": 1, "memory_gb": 2, "signal_seconds": 60}
 
 
@@ -43,22 +43,26 @@ class Keeper:
             manifest = Manifest.read(self.folder)
             release(self.folder, manifest)
             found = states(self.folder, manifest)
-            cells = [state for state in found if state.silent and self._may_go_on(state, manifest)]
-            for state in cells:
+            again = [state for state in found if state.silent and self._may_go_on(state, manifest)]
+            for state in again:
                 print(f"{state.cell.name} {state.reason}: taking it up again", flush=True)
-            if cells:
-                kept = {state.cell.name: folder_of(self.folder, state.cell).read("kept.json") for state in cells}
-                queue_cells(self.folder, [state.cell for state in cells], "slurm", self.partition)
-                for state in cells:
-                    folder = folder_of(self.folder, state.cell)
-                    folder.write("kept.json", step=folder.step(), count=_count(folder, kept[state.cell.name]))
-            jobs = [_job(self.folder, state) for state in found if state.name in ("RUNNING", "PENDING")]
-            follow(self.folder, [*jobs, *(_job(self.folder, state) for state in cells)], self.partition)
+            if again:
+                self._take_up([state.cell for state in again])
+            followed = [*again, *(state for state in found if state.name in ("RUNNING", "PENDING"))]
+            follow(self.folder, [job_of(self.folder, state.cell) for state in followed], self.partition)
+
+    def _take_up(self, cells: Sequence[Cell]) -> None:
+        """Queue cells, and count it: queueing, which a person does too, begins to count anew."""
+        folders = [folder_of(self.folder, cell) for cell in cells]
+        counts = [folder.count(KEPT) for folder in folders]
+        queue_cells(self.folder, cells, "slurm", self.partition)
+        for folder, count in zip(folders, counts, strict=True):
+            folder.write(KEPT, step=folder.step(), count=count)
 
     def _may_go_on(self, state: State, manifest: Manifest) -> bool:
         """Say whether a cell has got further since it was taken up before, or not been so too often; note it where not."""
         folder = folder_of(self.folder, state.cell)
-        if (count := _count(folder, folder.read("kept.json"))) <= manifest.sweep.cluster.max_crashes:
+        if (count := folder.count(KEPT)) <= manifest.sweep.cluster.max_crashes:
             return True
         folder.fail(f"{state.reason}; taken up again {count - 1} times without getting further", FAULT)
         return False
@@ -87,12 +91,3 @@ def keepers(folder: Path) -> list[str]:
     noted = (JobFolder(folder / "keeper").read(NOTE) or {"jobs": []})["jobs"]
     waiting = queued() if noted else {}
     return [job for job in noted if job in waiting]
-
-
-def _job(folder: Path, state: State) -> str:
-    return str((folder_of(folder, state.cell).read("submitted.json") or {}).get("job", ""))
-
-
-def _count(folder: JobFolder, before: dict[str, int] | None) -> int:
-    """Return how often a cell will have been taken up again from its newest checkpoint."""
-    return before["count"] + 1 if before and before["step"] == folder.step() else 1

@@ -24,6 +24,7 @@ ENDINGS = {
     "BOOT_FAIL": "its node did not start",
     "DEADLINE": "missed its deadline",
 }
+# Ends that nobody asked for and that leave a run no time for a word, should its node be away.
 SILENT = {"TIMEOUT", "FAILED", "NODE_FAIL", "BOOT_FAIL", "PREEMPTED"}
 LAG = 120.0  # seconds that Slurm's accounts may be behind its queue
 READERS = 16  # a network file system takes its time for each of many small files
@@ -70,6 +71,11 @@ def folder_of(sweep: Path, cell: Cell) -> JobFolder:
     return JobFolder(sweep.absolute() / "cells" / cell.name)
 
 
+def job_of(sweep: Path, cell: Cell) -> str:
+    """Return the number of a cell's job; empty where it has none."""
+    return str((folder_of(sweep, cell).read("submitted.json") or {}).get("job", ""))
+
+
 @dataclass(frozen=True)
 class _Notes:
     """What a cell's folder says, each file read once."""
@@ -103,7 +109,6 @@ def states(sweep: Path, manifest: Manifest) -> list[State]:
 
 def _state(cell: Cell, notes: _Notes, manifest: Manifest, queue: Mapping[str, Sequence[str]], accounts: Mapping[str, str]) -> State:
     name, reason = _judge(notes, queue, accounts)
-    ending = accounts.get(notes.job, "UNKNOWN").split()[0]
     beat, values = notes.beat or {}, notes.metrics
     return State(
         cell,
@@ -115,7 +120,7 @@ def _state(cell: Cell, notes: _Notes, manifest: Manifest, queue: Mapping[str, Se
         max(0, int(beat.get("generation", 1)) - 1),
         str(beat.get("host", "")),
         str(notes.submitted.get("log", "")),
-        silent=name == "FAILED" and not notes.failed and ending in SILENT,
+        silent=name == "FAILED" and not notes.failed and _ending(notes, accounts) in SILENT,
     )
 
 
@@ -149,7 +154,7 @@ def _ended(notes: _Notes, accounts: Mapping[str, str]) -> tuple[Name, str]:
         return "FAILED", str(notes.failed["reason"])
     if not notes.job:
         return ("FAILED", f"died without a word after {notes.beat['time']}{_full(notes)}") if notes.beat else ("NEW", "")
-    ending = accounts.get(notes.job, "UNKNOWN").split()[0]
+    ending = _ending(notes, accounts)
     if ending in ("RUNNING", "PENDING", "REQUEUED"):
         newest = min(_age(note["time"]) for note in (notes.submitted, notes.beat) if note)
         if newest < LAG:
@@ -157,6 +162,11 @@ def _ended(notes: _Notes, accounts: Mapping[str, str]) -> tuple[Name, str]:
         return "FAILED", f"Slurm's controller has lost its job; its checkpoint is of step {notes.folder.step()}"
     words = ENDINGS.get(ending, f"ended as {ending} in the accounts of Slurm")
     return "FAILED", f"{words}{_full(notes)}; its checkpoint is of step {notes.folder.step()}"
+
+
+def _ending(notes: _Notes, accounts: Mapping[str, str]) -> str:
+    """Return how Slurm's accounts call the end of a cell's job: the first word, since CANCELLED is followed by the user."""
+    return accounts.get(notes.job, "UNKNOWN").split()[0]
 
 
 def _full(notes: _Notes) -> str:
