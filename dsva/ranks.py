@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import DeepSpeedPlugin, DistributedDataParallelKwargs, InitProcessGroupKwargs, gather_object
 from torch import Tensor
 
+from dsva import importing
 from dsva.processes import join
 from shards.errors import UserError
 
@@ -49,7 +50,8 @@ class Ranks:
             os.environ["DS_ACCELERATOR"] = "cpu"
         world_size = join(os.environ, alone=deepspeed is not None)
         if deepspeed:
-            import deepspeed as package  # noqa: PLC0415 (an extra)
+            with importing.for_good():
+                import deepspeed as package  # noqa: PLC0415 (an extra)
 
             # Ranks that wait in shared memory for one that was killed would wait for ever; gloo notices.
             package.ops.__compatible_ops__["deepspeed_shm_comm"] = False

@@ -15,6 +15,8 @@ AID = SHARED / "data" / "aid"
 GOLDEN = SHARED / "reference" / "golden"
 REAL_DATA = {"aid": AID, "golden": GOLDEN}
 REAL = "real data"
+# They come first, so that no worker is left with one of them when the others have ended.
+LONGEST = ("test_engines.py", "test_demo.py", "test_readme.py")
 ran_on: set[object] = set()
 
 
@@ -32,6 +34,11 @@ def golden() -> Path:
     if not GOLDEN.is_dir():
         pytest.skip(f"the golden cases are not at {GOLDEN}")
     return GOLDEN
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests in the order in which the workers take them up, file by file."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModel
 
+from dsva import importing
 from dsva.config import ModelConfig
 from shards.errors import UserError
+
+with importing.for_good():
+    from transformers import CLIPVisionConfig, CLIPVisionModel
 
 
 def build_backbone(config: ModelConfig, image_size: int, sizes: CLIPVisionConfig | None = None) -> CLIPVisionModel:

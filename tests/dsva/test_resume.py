@@ -56,7 +56,7 @@ def test_a_signal_saves_at_the_next_step_and_the_run_goes_on_to_the_same_end(
     run = tmp_path / "RUN"
     command = ("train", tiny.config, f"run.dir={run}", *OVERRIDES, "run.checkpoint_every=1000")
     first = dsva.start(*command)
-    first.until(lambda: (run / "metrics.jsonl").is_file() and len(metrics_so_far(run)) >= after)
+    first.until(lambda: len(metrics(run)) >= after)
     first.kill(number)
     code = first.wait()
     assert code == 128 + number, first.output
@@ -72,10 +72,6 @@ def test_a_signal_saves_at_the_next_step_and_the_run_goes_on_to_the_same_end(
     assert [start["step"] for start in starts] == [0, step]
     assert [start["why"] for start in starts] == ["first start", f"after: stopped by {number.name} and saved"]
     assert_equal(run, whole)
-
-
-def metrics_so_far(run: Path) -> list[str]:
-    return (run / "metrics.jsonl").read_text().splitlines()
 
 
 def copy_of(whole: Path, to: Path) -> Path:

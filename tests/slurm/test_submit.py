@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+from contextlib import closing
 from pathlib import Path
 
+from process_groups import GroupServer
 from slurm_cluster import ROOT, TINY, Cluster, same, step, until
 
 from dsva.zeroshot.results import Results
@@ -15,24 +17,26 @@ TWO_NODES = ["--cluster=slurm", "--nodes=2", "--tasks-per-node=2", "--cpus-per-t
 
 
 def test_four_ranks_on_two_nodes_train_with_zero2_and_survive_with_ddp(cluster: Cluster, scenes: Path, tmp_path: Path) -> None:
-    settings = [f"data.shards={scenes}", *TINY, "train.steps=200"]
+    settings = [f"data.shards={scenes}", *TINY, "run.checkpoint_every=20"]
     ddp, zero, undisturbed = tmp_path / "ddp", tmp_path / "zero", tmp_path / "undisturbed"
 
-    def submit(run: Path, engine: str) -> str:
-        printed = cluster.dsva("submit", CONFIG, f"run.dir={run}", *settings, f"train.engine={engine}", *TWO_NODES)
+    def submit(run: Path, engine: str, steps: int) -> str:
+        own = [f"run.dir={run}", f"train.engine={engine}", f"train.steps={steps}"]
+        printed = cluster.dsva("submit", CONFIG, *settings, *own, *TWO_NODES)
         return printed.split("job ")[1].split(";")[0]
 
-    job = submit(ddp, "ddp")
-    submit(zero, "zero2")
-    until(lambda: step(ddp) > 60, "steps with DDP")
+    job = submit(ddp, "ddp", 80)
+    submit(zero, "zero2", 40)
+    until(lambda: step(ddp) > 24, "steps with DDP")
     os.kill(pid_of_rank(3, job), signal.SIGKILL)
     # Meanwhile, since Slurm takes its time to start it again:
-    cluster.dsva("submit", CONFIG, f"run.dir={undisturbed}", *settings, "--cluster=local", "--tasks-per-node=4")
+    with closing(GroupServer(tmp_path)) as server:
+        server.group(4, "train", CONFIG, f"run.dir={undisturbed}", *settings, "train.steps=80").succeed()
     until(JobFolder(ddp).done, "the end, after rank 3 was killed", 180)
-    assert begun(ddp) in ([0, 50], [0, 100], [0, 150])
+    assert begun(ddp) in ([0, 20], [0, 40], [0, 60])
     assert JobFolder(ddp).read("crashes.json")["count"] == 1
     until(JobFolder(zero).done, "the end with ZeRO-2", 180)
-    assert Results.read(zero / "results.json").provenance.checkpoint_step == 200
+    assert Results.read(zero / "results.json").provenance.checkpoint_step == 40
     until(cluster.idle, "the jobs to leave the queue")
     assert same(ddp, undisturbed)
 
