@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from dsva import importing
 from launch.archive.commands import pack, shards_app
 from launch.attributes import app as attributes_app
 from launch.checkpoints import app as checkpoint_app
@@ -41,8 +42,9 @@ def train(config: ConfigFile, overrides: Overrides = None) -> None:
 
     SIGTERM, SIGINT and SIGUSR2 save a checkpoint at the next step boundary; the exit code is then 128 plus the signal's number.
     """
-    from dsva.config import load
-    from dsva.train.run import run
+    with importing.for_good():
+        from dsva.config import load
+        from dsva.train.run import run
 
     raise typer.Exit(run(load(config, overrides or []), Console()))
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from rich.console import Console
 
+from dsva import importing
 from dsva.files import FULL
 from launch.claim import Claim
 from launch.folder import FAULT, MISTAKE, JobFolder
@@ -81,8 +82,9 @@ class Job:
 
 def _train(folder: JobFolder, place: Place) -> int:
     """Import torch, meet the other processes and train."""
-    from dsva.config import load  # noqa: PLC0415 (slow; a job that is complete needs none of it)
-    from dsva.train.run import run  # noqa: PLC0415
+    with importing.for_good():
+        from dsva.config import load  # noqa: PLC0415 (slow; a job that is complete needs none of it)
+        from dsva.train.run import run  # noqa: PLC0415
 
     config = load(folder.config)
     if place.rank == 0:
