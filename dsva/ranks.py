@@ -4,6 +4,7 @@ The environment decides how many there are (torchrun, accelerate launch and srun
 """
 
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,8 @@ class Ranks:
             with importing.for_good():
                 import deepspeed as package  # noqa: PLC0415 (an extra)
 
+            # DeepSpeed calls some things by names that torch has given up: nothing that a user could mend.
+            warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
             # Ranks that wait in shared memory for one that was killed would wait for ever; gloo notices.
             package.ops.__compatible_ops__["deepspeed_shm_comm"] = False
             # Accelerate's precision would store the weights in bf16; the engine has them autocast, as DDP does.

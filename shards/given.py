@@ -16,9 +16,10 @@ import numpy as np
 from shards.decode import Pixels, decode_into
 from shards.description import SET
 from shards.errors import UserError
-from shards.images import EXTENSIONS, MAX_BYTES, BadImage, open_image
+from shards.images import EXTENSIONS, BadImage, open_image
 from shards.index import ShardSet
 from shards.loader import Reader
+from shards.sources.records import size_refusal
 
 AHEAD = 2  # batches that are read while one is in use
 
@@ -148,9 +149,10 @@ def _decode(image: Given, readers: dict[int, Reader], out: Pixels) -> Bad | None
 
 def _decode_file(path: Path, out: Pixels) -> None:
     with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise BadImage(f"is larger than {MAX_BYTES >> 20} MiB")
+        size = os.fstat(file.fileno()).st_size
+        if reason := size_refusal(size):
+            raise BadImage(reason)
+        data = file.read(size)
     with open_image(data) as opened:
         width, height = opened.size
     decode_into(data, width, height, out)
