@@ -3,7 +3,7 @@
 A row of an unseen class may come from text and from the seen classes' training images, and from nothing else.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -45,21 +45,21 @@ def check_table(table: AttributeTable, split: Split, data: ShardSet, sets: Image
         told = f"is told and cannot be checked: {table.meaning}" if table.meaning else "is not told"
         return _with(sets, f"how the rows of {table.path.name} were made {told}")
     _refuse_statistics(table, table.origin, (*split.unseen, *sets.unseen))
-    exemplars = _exemplars(table, table.origin, {*split.unseen, *sets.unseen}, config.protocol == "exemplars")
+    with_exemplars = _with_exemplars(table, table.origin, {*split.unseen, *sets.unseen}, config.protocol == "exemplars")
     if table.origin.images and table.origin.data_digest != data.digest:
         raise UserError(
             f"{table.path} was made from images of another shard set than {data.root}, which cannot be told from the test images: "
             "build it again with this one"
         )
-    left = np.setdiff1d(sets.unseen_test, _ids(data, sets.unseen_test, exemplars))
-    tested = np.concatenate([sets.seen_test, left])
-    keys = {key for images in table.origin.images.values() for key in images}
-    if len(used := _ids(data, tested, keys)):
+    exemplars = _samples(table.origin, with_exemplars)
+    left = np.setdiff1d(sets.unseen_test, exemplars)
+    used = np.intersect1d(np.concatenate([sets.seen_test, left]), _samples(table.origin, table.origin.images))
+    if len(used):
         raise UserError(
             f"{table.path}: rows were made from {len(used)} test images, such as {data.key(int(used[0]))}: "
             "build it with this run's --split and --seen-test-share"
         )
-    if not exemplars:
+    if not len(exemplars):
         return sets
     notice = f"NOT ZERO-SHOT: the rows of the unseen classes were made from {len(exemplars)} of their images, which do not test"
     return _with(replace(sets, unseen_test=left), notice)
@@ -85,24 +85,23 @@ def _refuse_statistics(table: AttributeTable, origin: Origin, unseen: Iterable[s
         )
 
 
-def _exemplars(table: AttributeTable, origin: Origin, unseen: Iterable[str], allowed: bool) -> set[str]:
-    """Return the keys of images of unseen classes that rows were made from."""
+def _with_exemplars(table: AttributeTable, origin: Origin, unseen: Iterable[str], allowed: bool) -> Sequence[str]:
+    """Return the unseen classes whose rows were made from images of them."""
     aliases = {alias(name) for name in unseen}
-    found = {name: keys for name, keys in origin.images.items() if keys and alias(name) in aliases}
+    found = [name for name, images in origin.images.items() if images and alias(name) in aliases]
     if found and not allowed:
-        name, keys = next(iter(found.items()))
         raise UserError(
-            f"{table.path}: the row of the unseen class {name!r} was made from {len(keys)} images of it, which is not zero-shot: "
-            "build it with this run's --split in another --mode, or give eval.protocol=exemplars, "
+            f"{table.path}: the row of the unseen class {found[0]!r} was made from {len(origin.samples(found[0]))} images of it, "
+            "which is not zero-shot: build it with this run's --split in another --mode, or give eval.protocol=exemplars, "
             "and every table will say so"
         )
     if allowed and not found:
         raise UserError(f"eval.protocol=exemplars, but {table.path} has none of unseen classes: give honest")
-    return {key for keys in found.values() for key in keys}
+    return found
 
 
-def _ids(data: ShardSet, ids: Ids, keys: set[str]) -> Ids:
-    return ids[[data.key(int(i)) in keys for i in ids]] if keys else ids[:0]
+def _samples(origin: Origin, names: Iterable[str]) -> Ids:
+    return np.concatenate([np.zeros(0, np.int64), *(origin.samples(name) for name in names)])
 
 
 def _with(sets: ImageSets, warning: str) -> ImageSets:

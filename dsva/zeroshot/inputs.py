@@ -9,7 +9,7 @@ from typing import Any
 
 from shards.errors import UserError
 
-MAX_BYTES = 64 << 20
+MAX_BYTES = 256 << 20  # a table that says from which of 20 million images it was made
 
 
 def read_bytes(path: Path) -> tuple[bytes, str]:

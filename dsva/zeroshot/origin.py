@@ -1,14 +1,23 @@
 """How the rows of an attribute table were made, as the file itself records it, so that evaluation can check it."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import numpy as np
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from shards.errors import UserError
+from shards.order import Ids
 
 Mode = Literal["text", "sentences", "seen-images", "exemplars"]
 Rows = Literal["raw", "standardised", "l2"]
+# Ids as text: archives have millions of images, whose keys would make a table that no run can read.
+Steps = Annotated[str, StringConstraints(pattern=r"^([0-9]{1,18}( [0-9]{1,18})*)?$")]
+
+
+def steps(ids: Ids) -> Steps:
+    """Return ids as text, in ascending order: the first, then how far each is from the one before."""
+    return " ".join(map(str, np.diff(np.sort(ids), prepend=0).tolist()))
 
 
 class Origin(BaseModel):
@@ -27,7 +36,7 @@ class Origin(BaseModel):
         seen: its seen classes.
         unseen: its unseen classes.
         data_digest: of the shard set that the images come from; "" where there are none.
-        images: by class, the keys of the images that its row was made from.
+        images: by class, the sample ids in the shard set, as `steps` writes them, of the images that its row was made from.
         rows: whether the rows were standardised or divided by their length in the end.
         statistics: classes over which mean and deviation were taken.
     """
@@ -44,9 +53,13 @@ class Origin(BaseModel):
     seen: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     data_digest: str = ""
-    images: dict[str, tuple[str, ...]] = {}
+    images: dict[str, Steps] = {}
     rows: Rows = "raw"
     statistics: tuple[str, ...] = ()
+
+    def samples(self, name: str) -> Ids:
+        """Return the sample ids, ascending, of the images that a class's row was made from; none if it was made from none."""
+        return np.cumsum(np.array(self.images.get(name, "").split(), np.int64))
 
     @classmethod
     def read(cls, value: object, path: Path) -> Self:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,6 +12,7 @@ from scipy.io import savemat
 
 from dsva.zeroshot import inputs
 from dsva.zeroshot.attributes import load
+from dsva.zeroshot.origin import Origin, steps
 from shards.errors import UserError
 from shards.files import file_sha256
 
@@ -79,7 +81,9 @@ def test_a_table_survives_writing_bit_for_bit(numbers: list[float]) -> None:
     ("provenance", "place"),
     [
         (ORIGIN | {"mode": "guess"}, "provenance.mode"),
-        (ORIGIN | {"images": {"Pond": [1]}}, "provenance.images.Pond.0"),
+        (ORIGIN | {"images": {"Pond": [1]}}, "provenance.images.Pond"),
+        (ORIGIN | {"images": {"Pond": "3 -2"}}, "provenance.images.Pond"),
+        (ORIGIN | {"images": {"Pond": "9" * 19}}, "provenance.images.Pond"),
         (3, "provenance"),
     ],
 )
@@ -87,6 +91,18 @@ def test_provenance_that_the_builder_did_not_write_is_refused(tmp_path: Path, pr
     (tmp_path / "a.json").write_text(json.dumps(good() | {"provenance": provenance}))
     with pytest.raises(UserError, match=f"a.json: {place} is not as `dsva attributes build` writes it"):
         load(tmp_path / "a.json")
+
+
+def test_a_table_from_millions_of_images_says_which_and_can_be_read(tmp_path: Path) -> None:
+    ids = np.random.default_rng(0).permutation(5_000_000)[:3_000_000]
+    made = Origin.read(ORIGIN | {"images": {"Pond": steps(ids[1_000_000:]), "Park": steps(ids[:1_000_000])}}, Path("a.json"))
+    (tmp_path / "a.json").write_text(json.dumps(good()))
+    replace(load(tmp_path / "a.json"), origin=made).write(tmp_path / "b.json")
+    assert (tmp_path / "b.json").stat().st_size < 3 * len(ids)
+    again = load(tmp_path / "b.json").origin
+    assert again is not None
+    assert np.array_equal(again.samples("Pond"), np.sort(ids[1_000_000:]))
+    assert not len(again.samples("Port"))
 
 
 def test_class_without_a_row_is_refused() -> None:

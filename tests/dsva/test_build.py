@@ -1,7 +1,7 @@
 """Attribute tables from a CLIP model, against plain calls of transformers."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,15 +76,14 @@ def plain_texts(clip: Path, phrases: Sequence[str], templates: Sequence[str]) ->
     return torch.stack(rows).double().numpy()
 
 
-def plain_images(clip: Path, data: ShardSet, keys: Sequence[str]) -> np.ndarray:
+def plain_images(clip: Path, data: ShardSet, ids: Iterable[int]) -> np.ndarray:
     model = CLIPModel.from_pretrained(clip).eval()
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in STATISTICS["clip"])
-    places = {data.key(i): i for i in range(len(data))}
     rows = []
     with Reader(data) as reader:
-        for key in keys:
+        for sample in ids:
             pixels = np.empty((32, 32, 3), np.uint8)
-            reader.decode(places[key], pixels)
+            reader.decode(int(sample), pixels)
             values = (torch.from_numpy(pixels).permute(2, 0, 1) / 255 - mean) / std
             with torch.no_grad():
                 rows.append(F.normalize(model.get_image_features(pixel_values=values[None]).pooler_output[0], dim=0))
@@ -161,12 +160,12 @@ def test_seen_images_rows_come_from_training_images_and_text(
     table = looked.part(partition)
     assert table.origin is not None
     assert table.classes == sets.classes
-    assert sorted(sum(table.origin.images.values(), ())) == sorted(data.key(int(i)) for i in sets.train)
+    assert sorted(np.concatenate([table.origin.samples(name) for name in sets.seen])) == sorted(sets.train)
     assert set(table.origin.images) == set(sets.seen)
     assert table.origin.data_digest == data.digest
     vocabulary = read_vocabularies([OVERHEAD])
     attributes = plain_texts(clip, vocabulary.names, vocabulary.attribute_templates)
-    seen = np.stack([(plain_images(clip, data, table.origin.images[name]) @ attributes.T).mean(0) for name in sets.seen])
+    seen = np.stack([(plain_images(clip, data, table.origin.samples(name)) @ attributes.T).mean(0) for name in sets.seen])
     np.testing.assert_allclose(table.matrix[: sets.n_seen], seen, atol=2e-6)
     texts = plain_texts(clip, [words_of(name) for name in sets.classes], vocabulary.class_templates)
     expected = predicted(texts[: sets.n_seen], seen, texts[sets.n_seen :])
@@ -221,11 +220,11 @@ def test_exemplars_are_some_images_of_each_unseen_class(clip: Path, shards: Path
     data, vocabulary = ShardSet.open(shards), read_vocabularies([OVERHEAD])
     assert table.origin is not None
     for name in table.origin.unseen:
-        keys = table.origin.images[name]
-        assert len(keys) == 3
-        assert all(key.startswith(f"{name}/") for key in keys)
+        ids = table.origin.samples(name)
+        assert len(ids) == 3
+        assert all(data.key(int(sample)).startswith(f"{name}/") for sample in ids)
         attributes = plain_texts(clip, vocabulary.names, vocabulary.attribute_templates)
-        np.testing.assert_allclose(table.rows([name])[0], (plain_images(clip, data, keys) @ attributes.T).mean(0), atol=2e-6)
+        np.testing.assert_allclose(table.rows([name])[0], (plain_images(clip, data, ids) @ attributes.T).mean(0), atol=2e-6)
 
 
 def test_exemplars_are_refused_by_training_unless_every_table_says_so(clip: Path, aid: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dsva.config import load as load_config
 from dsva.zeroshot.attributes import AttributeTable, load
 from dsva.zeroshot.classes import ImageSets, image_sets
 from dsva.zeroshot.gates import check_table
+from dsva.zeroshot.origin import steps
 from dsva.zeroshot.splits import Split, find_split
 from shards.errors import UserError
 
@@ -50,8 +51,12 @@ def keys(ids: np.ndarray) -> list[str]:
     return [DATA.key(int(i)) for i in ids]
 
 
-def training_images(sets: ImageSets) -> dict[str, list[str]]:
-    return {name: keys(sets.train[sets.labels[sets.train] == place]) for place, name in enumerate(sets.seen)}
+def training_images(sets: ImageSets) -> dict[str, str]:
+    return {name: steps(sets.train[sets.labels[sets.train] == place]) for place, name in enumerate(sets.seen)}
+
+
+def images_of(name: str, *numbers: int) -> str:
+    return steps(np.array([NAMES.index(name) * 10 + number for number in numbers]))
 
 
 def test_tables_from_text_and_training_images_pass_without_a_word(tmp_path: Path) -> None:
@@ -64,12 +69,12 @@ def test_rows_of_unseen_classes_from_their_images_are_refused(tmp_path: Path) ->
     name = SPLIT.unseen[0]
     sentence = f"the row of the unseen class '{name}' was made from 1 images of it, which is not zero-shot"
     with pytest.raises(UserError, match=sentence):
-        check(table(tmp_path, {"mode": "exemplars", "images": {name: [f"{name}/0"]}}))
+        check(table(tmp_path, {"mode": "exemplars", "images": {name: images_of(name, 0)}}))
 
 
 def test_foreign_images_of_unseen_classes_are_refused_by_alias(tmp_path: Path) -> None:
     split = Split("a", NAMES[2:], NAMES[:2], "")
-    foreign = {"mode": "seen-images", "images": {"bare land": ["other/1"]}, "data_digest": "elsewhere"}
+    foreign = {"mode": "seen-images", "images": {"bare land": "123456789"}, "data_digest": "elsewhere"}
     with pytest.raises(UserError, match="unseen class 'bare land' was made from 1 images of it"):
         check(table(tmp_path, foreign), split)
 
@@ -114,7 +119,7 @@ def test_a_table_that_does_not_say_how_it_was_made_is_named_in_the_results(tmp_p
 
 
 def test_exemplars_are_told_of_and_do_not_test(tmp_path: Path) -> None:
-    images = training_images(sets_of(Config())) | {name: [f"{name}/0", f"{name}/3"] for name in SPLIT.unseen}
+    images = training_images(sets_of(Config())) | {name: images_of(name, 0, 3) for name in SPLIT.unseen}
     made = table(tmp_path, {"mode": "exemplars", "images": images})
     sets = check(made, eval={"protocol": "exemplars"})
     before = sets_of(Config())
