@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -53,18 +53,13 @@ def starts(folder: JobFolder) -> int:
     return len((folder.run / "starts.jsonl").read_text().splitlines())
 
 
-def stop(folder: JobFolder) -> None:
-    """Let a cell stand still from now on."""
-    os.kill(int(folder.read("heartbeat.json")["pid"]), signal.SIGSTOP)
-
-
-def stopped_again(*folders: JobFolder) -> Iterator[JobFolder]:
-    """Let cells stand still again as soon as they begin for the second time; yield each when it does."""
-    waiting = set(folders)
+def stopped(folders: Sequence[JobFolder], ready: Callable[[JobFolder], bool]) -> Iterator[JobFolder]:
+    """Let each cell stand still as soon as it is ready, so that none ends before its fault has come; yield it then."""
+    waiting = list(folders)
     while waiting:
-        until(lambda: any(starts(folder) == 2 for folder in waiting), f"second starts of {waiting}")
-        for folder in [folder for folder in waiting if starts(folder) == 2]:
-            stop(folder)
+        until(lambda: any(map(ready, waiting)), f"{len(waiting)} cells, such as {waiting[0].run.name}")
+        for folder in [folder for folder in waiting if ready(folder)]:
+            os.kill(int(folder.read("heartbeat.json")["pid"]), signal.SIGSTOP)
             waiting.remove(folder)
             yield folder
 
@@ -87,9 +82,7 @@ def test_a_disturbed_sweep_ends_with_the_undisturbed_table(slurm_here: Cluster, 
     assert "3 new cells" in cluster.dsva("sweep", "extend", file, disturbed, low)
     cells = Manifest.read(disturbed).cells
     silent, preempted, timed_out, cancelled = folders = [folder_of(disturbed, cell) for cell in cells]
-    for folder in folders:
-        until(lambda folder=folder: step(folder.run) > 20, f"steps of {folder.run.name}")
-        stop(folder)  # so that none ends before its fault has come
+    assert len(list(stopped(folders, lambda folder: step(folder.run) > 20))) == 4
 
     # One loses its node, one has to end after a minute, of which Slurm's warning wakes it, one is preempted, and one is requeued
     # while its node's agent and the controller crash.
@@ -103,7 +96,7 @@ def test_a_disturbed_sweep_ends_with_the_undisturbed_table(slurm_here: Cluster, 
     cluster.run("scontrol", "requeue", job(silent))
     cluster.restart_controller()
     # When the first and the last begin again, a person cancels the one, and the other ends with its node.
-    for folder in stopped_again(cancelled, silent):
+    for folder in stopped((cancelled, silent), lambda folder: starts(folder) == 2):
         if folder is cancelled:
             cluster.run("scancel", job(cancelled))
         else:
