@@ -16,7 +16,7 @@ from dsva.config import DataConfig
 from dsva.pixels import test_pixels
 from dsva.zeroshot.attributes import AttributeTable
 from dsva.zeroshot.classes import ImageSets, key_hashes
-from dsva.zeroshot.origin import Mode, Origin, Rows, steps
+from dsva.zeroshot.origin import Mode, Origin, Rows, gaps
 from dsva.zeroshot.prompts import TextTower
 from shards.errors import UserError
 from shards.index import ShardSet
@@ -119,7 +119,7 @@ def _known(run: Wanted, recipe: Recipe, chosen: Mapping[str, Ids]) -> dict[str, 
         "seen": seen,
         "unseen": run.names[run.n_seen :] if seen else (),
         "data_digest": data.digest if data else "",
-        "images": {each: steps(ids) for each, ids in chosen.items()},
+        "images": {each: gaps(ids) for each, ids in chosen.items()},
         "statistics": seen if recipe.rows == "standardised" else (),
     }
 

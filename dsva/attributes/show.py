@@ -83,5 +83,5 @@ def _told(table: AttributeTable) -> str:
     size = f"{len(table.classes)} classes, {len(table.names)} attributes in {len(table.groups)} groups"
     if table.origin is None:
         return f"{size}; how the rows were made is not recorded{': ' if table.meaning else ''}{table.meaning}"
-    images = sum(len(table.origin.samples(name)) for name in table.origin.images)
+    images = len(table.origin.samples(table.origin.images))
     return f"{size}; {table.meaning}; by {table.origin.clip}, from {images} images"

@@ -16,7 +16,6 @@ from dsva.zeroshot.origin import Origin
 from dsva.zeroshot.splits import Split
 from shards.errors import UserError
 from shards.index import ShardSet
-from shards.order import Ids
 
 STANDARDISED = 1e-4  # a mean this near to 0 and a deviation this near to 1, in every column, are no accident
 
@@ -51,9 +50,9 @@ def check_table(table: AttributeTable, split: Split, data: ShardSet, sets: Image
             f"{table.path} was made from images of another shard set than {data.root}, which cannot be told from the test images: "
             "build it again with this one"
         )
-    exemplars = _samples(table.origin, with_exemplars)
+    exemplars = table.origin.samples(with_exemplars)
     left = np.setdiff1d(sets.unseen_test, exemplars)
-    used = np.intersect1d(np.concatenate([sets.seen_test, left]), _samples(table.origin, table.origin.images))
+    used = np.intersect1d(np.concatenate([sets.seen_test, left]), table.origin.samples(table.origin.images))
     if len(used):
         raise UserError(
             f"{table.path}: rows were made from {len(used)} test images, such as {data.key(int(used[0]))}: "
@@ -91,17 +90,13 @@ def _with_exemplars(table: AttributeTable, origin: Origin, unseen: Iterable[str]
     found = [name for name, images in origin.images.items() if images and alias(name) in aliases]
     if found and not allowed:
         raise UserError(
-            f"{table.path}: the row of the unseen class {found[0]!r} was made from {len(origin.samples(found[0]))} images of it, "
+            f"{table.path}: the row of the unseen class {found[0]!r} was made from {len(origin.samples(found[:1]))} images of it, "
             "which is not zero-shot: build it with this run's --split in another --mode, or give eval.protocol=exemplars, "
             "and every table will say so"
         )
     if allowed and not found:
         raise UserError(f"eval.protocol=exemplars, but {table.path} has none of unseen classes: give honest")
     return found
-
-
-def _samples(origin: Origin, names: Iterable[str]) -> Ids:
-    return np.concatenate([np.zeros(0, np.int64), *(origin.samples(name) for name in names)])
 
 
 def _with(sets: ImageSets, warning: str) -> ImageSets:

@@ -1,5 +1,6 @@
 """How the rows of an attribute table were made, as the file itself records it, so that evaluation can check it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -12,10 +13,10 @@ from shards.order import Ids
 Mode = Literal["text", "sentences", "seen-images", "exemplars"]
 Rows = Literal["raw", "standardised", "l2"]
 # Ids as text: archives have millions of images, whose keys would make a table that no run can read.
-Steps = Annotated[str, StringConstraints(pattern=r"^([0-9]{1,18}( [0-9]{1,18})*)?$")]
+Gaps = Annotated[str, StringConstraints(pattern=r"^([0-9]{1,18}( [0-9]{1,18})*)?$")]
 
 
-def steps(ids: Ids) -> Steps:
+def gaps(ids: Ids) -> Gaps:
     """Return ids as text, in ascending order: the first, then how far each is from the one before."""
     return " ".join(map(str, np.diff(np.sort(ids), prepend=0).tolist()))
 
@@ -36,7 +37,7 @@ class Origin(BaseModel):
         seen: its seen classes.
         unseen: its unseen classes.
         data_digest: of the shard set that the images come from; "" where there are none.
-        images: by class, the sample ids in the shard set, as `steps` writes them, of the images that its row was made from.
+        images: by class, the sample ids in the shard set, as `gaps` writes them, of the images that its row was made from.
         rows: whether the rows were standardised or divided by their length in the end.
         statistics: classes over which mean and deviation were taken.
     """
@@ -53,13 +54,14 @@ class Origin(BaseModel):
     seen: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     data_digest: str = ""
-    images: dict[str, Steps] = {}
+    images: dict[str, Gaps] = {}
     rows: Rows = "raw"
     statistics: tuple[str, ...] = ()
 
-    def samples(self, name: str) -> Ids:
-        """Return the sample ids, ascending, of the images that a class's row was made from; none if it was made from none."""
-        return np.cumsum(np.array(self.images.get(name, "").split(), np.int64))
+    def samples(self, names: Iterable[str]) -> Ids:
+        """Return the sample ids of the images that the rows of classes were made from, ascending within a class."""
+        texts = (self.images.get(name, "") for name in names)
+        return np.concatenate([np.zeros(0, np.int64), *(np.cumsum(np.array(text.split(), np.int64)) for text in texts)])
 
     @classmethod
     def read(cls, value: object, path: Path) -> Self:

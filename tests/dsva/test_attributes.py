@@ -12,7 +12,7 @@ from scipy.io import savemat
 
 from dsva.zeroshot import inputs
 from dsva.zeroshot.attributes import load
-from dsva.zeroshot.origin import Origin, steps
+from dsva.zeroshot.origin import Origin, gaps
 from shards.errors import UserError
 from shards.files import file_sha256
 
@@ -95,14 +95,14 @@ def test_provenance_that_the_builder_did_not_write_is_refused(tmp_path: Path, pr
 
 def test_a_table_from_millions_of_images_says_which_and_can_be_read(tmp_path: Path) -> None:
     ids = np.random.default_rng(0).permutation(5_000_000)[:3_000_000]
-    made = Origin.read(ORIGIN | {"images": {"Pond": steps(ids[1_000_000:]), "Park": steps(ids[:1_000_000])}}, Path("a.json"))
+    made = Origin.read(ORIGIN | {"images": {"Pond": gaps(ids[1_000_000:]), "Park": gaps(ids[:1_000_000])}}, Path("a.json"))
     (tmp_path / "a.json").write_text(json.dumps(good()))
     replace(load(tmp_path / "a.json"), origin=made).write(tmp_path / "b.json")
     assert (tmp_path / "b.json").stat().st_size < 3 * len(ids)
     again = load(tmp_path / "b.json").origin
     assert again is not None
-    assert np.array_equal(again.samples("Pond"), np.sort(ids[1_000_000:]))
-    assert not len(again.samples("Port"))
+    assert np.array_equal(again.samples(["Pond"]), np.sort(ids[1_000_000:]))
+    assert not len(again.samples(["Port"]))
 
 
 def test_class_without_a_row_is_refused() -> None:

@@ -160,12 +160,12 @@ def test_seen_images_rows_come_from_training_images_and_text(
     table = looked.part(partition)
     assert table.origin is not None
     assert table.classes == sets.classes
-    assert sorted(np.concatenate([table.origin.samples(name) for name in sets.seen])) == sorted(sets.train)
+    assert sorted(table.origin.samples(sets.seen)) == sorted(sets.train)
     assert set(table.origin.images) == set(sets.seen)
     assert table.origin.data_digest == data.digest
     vocabulary = read_vocabularies([OVERHEAD])
     attributes = plain_texts(clip, vocabulary.names, vocabulary.attribute_templates)
-    seen = np.stack([(plain_images(clip, data, table.origin.samples(name)) @ attributes.T).mean(0) for name in sets.seen])
+    seen = np.stack([(plain_images(clip, data, table.origin.samples([name])) @ attributes.T).mean(0) for name in sets.seen])
     np.testing.assert_allclose(table.matrix[: sets.n_seen], seen, atol=2e-6)
     texts = plain_texts(clip, [words_of(name) for name in sets.classes], vocabulary.class_templates)
     expected = predicted(texts[: sets.n_seen], seen, texts[sets.n_seen :])
@@ -220,7 +220,7 @@ def test_exemplars_are_some_images_of_each_unseen_class(clip: Path, shards: Path
     data, vocabulary = ShardSet.open(shards), read_vocabularies([OVERHEAD])
     assert table.origin is not None
     for name in table.origin.unseen:
-        ids = table.origin.samples(name)
+        ids = table.origin.samples([name])
         assert len(ids) == 3
         assert all(data.key(int(sample)).startswith(f"{name}/") for sample in ids)
         attributes = plain_texts(clip, vocabulary.names, vocabulary.attribute_templates)

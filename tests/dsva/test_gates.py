@@ -13,7 +13,7 @@ from dsva.config import load as load_config
 from dsva.zeroshot.attributes import AttributeTable, load
 from dsva.zeroshot.classes import ImageSets, image_sets
 from dsva.zeroshot.gates import check_table
-from dsva.zeroshot.origin import steps
+from dsva.zeroshot.origin import gaps
 from dsva.zeroshot.splits import Split, find_split
 from shards.errors import UserError
 
@@ -52,11 +52,11 @@ def keys(ids: np.ndarray) -> list[str]:
 
 
 def training_images(sets: ImageSets) -> dict[str, str]:
-    return {name: steps(sets.train[sets.labels[sets.train] == place]) for place, name in enumerate(sets.seen)}
+    return {name: gaps(sets.train[sets.labels[sets.train] == place]) for place, name in enumerate(sets.seen)}
 
 
 def images_of(name: str, *numbers: int) -> str:
-    return steps(np.array([NAMES.index(name) * 10 + number for number in numbers]))
+    return gaps(np.array([NAMES.index(name) * 10 + number for number in numbers]))
 
 
 def test_tables_from_text_and_training_images_pass_without_a_word(tmp_path: Path) -> None:
