@@ -5,23 +5,47 @@ The docstring under each field is its documentation; `dsva config` prints them.
 
 import difflib
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from dsva.yaml_files import Dumper, parse, read_mapping
 from shards.errors import UserError
+from shards.files import has_control
+
+SHOWN = 200  # characters of a value that a message repeats
 
 
 class Section(BaseModel):
     """A part of the configuration: frozen, and closed to keys that it does not know."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_text(cls, value: Any, info: ValidationInfo) -> Any:
+        # Values go into batch scripts, file names and terminals, where a line end would begin a line of its own.
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if not (isinstance(kind, type) and issubclass(kind, Section)):  # which checks its own fields
+            for text in _texts(value):
+                if has_control(text):
+                    raise ValueError(
+                        f"{text[:SHOWN]!r} has a control character, a line end or bytes that are no UTF-8: leave it out"
+                    )
+        return value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield all strings in a tree of plain values, names of keys included."""
+    if isinstance(value, str | Path):
+        yield str(value)
+    elif isinstance(value, dict):
+        yield from (text for pair in value.items() for part in pair for text in _texts(part))
+    elif isinstance(value, list | tuple):
+        yield from (text for part in value for text in _texts(part))
 
 
 class DataConfig(Section):
@@ -297,29 +321,6 @@ class Config(Section):
         return tuple(quirk for quirk, present in found.items() if present)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with the numbers of YAML 1.2: 25_5 is a name, not the number 255, and 1e-3 is a number."""
-
-
-_NUMBERS = {
-    "tag:yaml.org,2002:int": r"[-+]?(0|[1-9][0-9]*)$",
-    "tag:yaml.org,2002:float": r"[-+]?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?$",
-}
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NUMBERS]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes names that look like numbers to any YAML, so that every reader takes them for names."""
-
-
-for _tag, _pattern in _NUMBERS.items():
-    for _side in (_Loader, _Dumper):
-        _side.add_implicit_resolver(_tag, re.compile(_pattern), list("-+.0123456789"))
-
-
 def load(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, apply `section.key=value` overrides, and check every value.
 
@@ -329,18 +330,29 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Config:
         UserError: unreadable file, unknown key (with the nearest known one), or a value out of range.
     """
     path = Path(path)
-    try:
-        loaded = OmegaConf.create(yaml.load(path.read_text(), _Loader) or {})
-        for override in overrides:
-            key, given, value = override.partition("=")
-            if not given or not key.strip("."):
-                raise UserError(f"override {override!r} is not of the form section.key=value, such as train.steps=300")
-            OmegaConf.update(loaded, key, yaml.load(value, _Loader), merge=False)
-        values = OmegaConf.to_container(loaded, resolve=True)
-    # ValueError: not UTF-8, or a number of thousands of digits; RecursionError: thousands of brackets.
-    except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{path} cannot be read as a configuration: {' '.join(str(error).split())[:300]}") from None
+    values = read_mapping(path)
+    for override in overrides:
+        _put(values, override)
+    if text := next((text for text in _texts(values) if "${" in text), None):
+        raise UserError(f"{path}: {text[:SHOWN]!r} asks for another value, which is not put in its place: write the value itself")
     return _relative_to(path.parent, check(values, str(path)))
+
+
+def _put(tree: dict[str, Any], override: str) -> None:
+    """Put the value of `section.key=value` into a tree of plain values; parts that aliases share are copied."""
+    key, given, value = override.partition("=")
+    *sections, name = key.split(".")
+    if not given or not all((*sections, name)):
+        raise UserError(f"override {override[:SHOWN]!r} is not of the form section.key=value, such as train.steps=300")
+    for section in sections:
+        below = tree.get(section, {})
+        if not isinstance(below, dict):
+            raise UserError(f"override {override[:SHOWN]!r}: {section} is no section but {below!r}: correct one of them")
+        tree[section] = tree = dict(below)
+    try:
+        tree[name] = parse(value)
+    except ValueError as error:
+        raise UserError(f"override {override[:SHOWN]!r} cannot be read as YAML ({error}): correct it") from None
 
 
 def check(values: Any, source: str) -> Config:
@@ -348,12 +360,12 @@ def check(values: Any, source: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{source}: {_sentence(error)}") from None
+        raise UserError(f"{source}: {sentence(Config, error)}") from None
 
 
 def dump(config: Config) -> str:
     """Return the whole configuration as YAML."""
-    return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
+    return yaml.dump(config.model_dump(mode="json"), Dumper=Dumper, sort_keys=False)
 
 
 def documentation(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple[str, str, str]]:
@@ -366,22 +378,21 @@ def documentation(section: type[Section] = Config, prefix: str = "") -> Iterator
             yield f"{prefix}{name}", str(info.default), info.description or ""
 
 
-def _sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
+def sentence(kind: type[Section], error: ValidationError) -> str:
+    """Say what is wrong with the values of a section: an unknown key first, with the nearest known one."""
+    errors = error.errors()
+    first = next((found for found in errors if found["type"] == "extra_forbidden"), errors[0])
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = [name for name, _, _ in documentation()]
-        sections = [name for name in Config.model_fields]
-        near = difflib.get_close_matches(key, known + sections, 1, 0.5)
-        return (
-            f"there is no key {key!r}; did you mean {near[0]!r}?"
-            if near
-            else f"there is no key {key!r}; `dsva config` lists all keys"
-        )
+        near = difflib.get_close_matches(key, [*kind.model_fields, *(name for name, _, _ in documentation(kind))], 1, 0.5)
+        if near:
+            return f"there is no key {key!r}; did you mean {near[0]!r}?"
+        listed = "`dsva config` lists all keys" if kind is Config else f"known are {', '.join(kind.model_fields)}"
+        return f"there is no key {key!r}; {listed}"
     message = first["msg"].removeprefix("Value error, ")
     if not key:
         return message
-    return f"{key}: {message}" if first["type"] == "value_error" else f"{key}={first['input']!r}: {message}"
+    return f"{key}: {message}" if first["type"] == "value_error" else f"{key}={repr(first['input'])[:SHOWN]}: {message}"
 
 
 def _relative_to(folder: Path, config: Config) -> Config:

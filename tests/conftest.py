@@ -5,7 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+# How long an example takes is a matter of who else computes here.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 # Tests side by side, and the nodes of a cluster on one machine, share the processors: more threads than one each, here or in
 # children, would only wait. And runs are compared bit for bit, for which they need the same number.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

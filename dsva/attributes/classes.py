@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsva.attributes.vocabulary import read_yaml
 from dsva.config import ValidationConfig
+from dsva.yaml_files import read_mapping
 from dsva.zeroshot.attributes import PARTITIONS
 from dsva.zeroshot.classes import ImageSets, image_sets, third
 from dsva.zeroshot.inputs import unknown
@@ -94,7 +94,7 @@ def _described_by(names: tuple[str, ...], described: Mapping[str, str]) -> dict[
 
 
 def _described(path: Path) -> dict[str, str]:
-    value = read_yaml(path)
+    value = read_mapping(path)
     for name, text in value.items():
         if not isinstance(name, str) or not isinstance(text, str | None):
             raise UserError(f"{path}: {name!r} must be a class name with a description or nothing after it: correct the file")

@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from dsva.zeroshot.inputs import read_bytes, strings
+from dsva.yaml_files import read_mapping
+from dsva.zeroshot.inputs import strings
 from shards.errors import UserError
 
 SECTIONS = ("class_templates", "attribute_templates", "groups")
@@ -58,24 +56,8 @@ def read_vocabularies(paths: Sequence[Path]) -> Vocabulary:
     return Vocabulary(groups, _joined(classes), _joined(attributes))
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a small YAML file that holds a mapping.
-
-    Raises:
-        UserError: unreadable, or something else.
-    """
-    content, _ = read_bytes(path)
-    try:
-        value = yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not YAML ({' '.join(str(error).split())}): correct the file") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} must hold a mapping `name: ...`: correct the file")
-    return value
-
-
 def _read(path: Path) -> Vocabulary:
-    value = read_yaml(path)
+    value = read_mapping(path)
     if set(value) != set(SECTIONS):
         wrong = sorted(map(str, set(value) ^ set(SECTIONS)))
         raise UserError(f"{path} must have the sections {', '.join(SECTIONS)} and no other (see {wrong[0]!r}): correct the file")

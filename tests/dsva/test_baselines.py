@@ -33,7 +33,7 @@ def problem(seed: int, n_classes: int = 7, dims: int = 6, attributes: int = 4) -
 
 
 @given(seed=st.integers(0, 1000), strength=st.sampled_from(GRID))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_ridge_is_the_minimum_of_its_loss(seed: int, strength: float) -> None:
     features, labels, rows = problem(seed)
     weights = ridge(Gram.of(features, labels, len(rows)), rows, strength)
@@ -42,7 +42,7 @@ def test_ridge_is_the_minimum_of_its_loss(seed: int, strength: float) -> None:
 
 
 @given(seed=st.integers(0, 1000), strength=st.sampled_from(GRID), row_strength=st.sampled_from(GRID))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_eszsl_is_the_minimum_of_its_loss(seed: int, strength: float, row_strength: float) -> None:
     """|X V S' - Y|^2 + a |V S'|^2 + b |X V|^2 + a b |V|^2, equation 4 of the paper, has no slope there."""
     features, labels, rows = problem(seed)

@@ -22,7 +22,7 @@ def sides(decided: Decisions, gamma: float) -> tuple[float, float, float]:
     return zsl, mean_accuracy(counts, slice(decided.n_seen)), mean_accuracy(counts, slice(decided.n_seen, None))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), per_class=st.integers(5, 30), gamma=st.floats(-1, 1))
 def test_intervals_hold_the_figure_and_widen_where_classes_are_drawn_too(seed: int, per_class: int, gamma: float) -> None:
     decided = decisions(seed, per_class, 6, 4)

@@ -46,7 +46,7 @@ def judge(head: str, scores: ScoresConfig, gamma: float = 0.5, seed: int = 0) ->
 @pytest.mark.parametrize("kind", ["cosine", "dot"])
 @pytest.mark.parametrize("regions", [False, True])
 @given(seed=st.integers(0, 10_000))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_contributions_sum_to_the_scores_that_evaluation_compares(head: str, kind: str, regions: bool, seed: int) -> None:
     said, asked = outputs(seed, regions), judge(head, ScoresConfig(kind=kind), seed=seed)  # type: ignore[arg-type]
     evaluated = asked.rows.scores(said.proto) if head == "proto" else main_scores(said, asked.rows, 0.7)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dsva.report.overlays import Pixels, overlay
@@ -25,7 +25,6 @@ def test_overlay_is_brightest_and_most_coloured_at_the_peak() -> None:
 
 
 @given(st.floats(0.01, 1e6), st.floats(-1e3, 1e3))
-@settings(deadline=None)
 def test_overlay_does_not_depend_on_the_maps_unit(scale: float, shift: float) -> None:
     image = np.full((12, 12, 3), (200, 90, 30), np.uint8)
     attention = np.arange(9.0).reshape(3, 3)

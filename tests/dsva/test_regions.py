@@ -85,7 +85,7 @@ def test_components_of_hard_shapes(shapes: Tensor) -> None:
     check(shapes)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 5), st.integers(1, 40), st.floats(0.05, 0.95), st.integers(0, 2**32 - 1))
 def test_components_of_random_masks(count: int, side: int, density: float, seed: int) -> None:
     check(torch.from_numpy(np.random.default_rng(seed).random((count, side, side)) < density))
@@ -95,7 +95,7 @@ def test_first_of_equally_large_components(shapes: Tensor) -> None:
     assert bounding_boxes(largest_component(shapes[2:3])).tolist() == [[5, 2, 7, 5]]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 9), st.sampled_from([1.0, 0.5, 1.4]), st.integers(0, 2**32 - 1))
 def test_boxes_are_those_of_one_image_at_a_time(cells: int, threshold: float, seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
@@ -131,7 +131,7 @@ def test_region_lies_at_the_peak_of_the_strongest_attribute() -> None:
         assert box[1] < peak[1] < box[3] < box[1] + 22
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(*[st.integers(0, 32)] * 4), min_size=1, max_size=4), st.integers(0, 2**32 - 1))
 def test_crops_are_those_of_plain_interpolation(corners: list[tuple[int, int, int, int]], seed: int) -> None:
     boxes = torch.tensor([[min(a, b), min(c, d), max(a, b) + 1, max(c, d) + 1] for a, b, c, d in corners])

@@ -108,7 +108,7 @@ def test_second_ground_takes_about_its_share(shape: str) -> None:
 
 
 @given(st.integers(0, 2**32), st.integers(1, 20), st.floats(2, 12), st.booleans())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_places_do_not_touch_each_other_or_the_wrong_ground(seed: int, count: int, radius: float, afloat: bool) -> None:
     canvas = Canvas(32, seed)
     canvas.water[:, 40:] = True

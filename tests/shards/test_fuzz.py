@@ -32,7 +32,7 @@ damages = st.lists(
     min_size=1,
     max_size=3,
 )
-bounded = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+bounded = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def damaged(data: bytes, damage: Damage) -> bytes:
