@@ -1,7 +1,5 @@
 """Classes for any images, by a finished run: as records, CSV or JSON."""
 
-import csv
-import io
 import json
 import time
 from collections.abc import Sequence
@@ -9,6 +7,7 @@ from dataclasses import dataclass
 
 from dsva.viewer import Viewer
 from shards.given import Bad
+from shards.spreadsheet import csv_text
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,9 @@ class Predictions:
     def csv(self) -> str:
         """Return a line for each image: name, true class, then class and score by rank."""
         ranks = len(self.images[0].ranked) if self.images else 0
-        lines = io.StringIO()
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(["image", "true", *(f"{what}_{rank + 1}" for rank in range(ranks) for what in ("class", "score"))])
-        for made in self.images:
-            cells = [cell for name, score in made.ranked for cell in (name, f"{score:.6g}")]
-            writer.writerow([made.image, made.true, *cells])
-        return lines.getvalue()
+        header = ["image", "true", *(f"{what}_{rank + 1}" for rank in range(ranks) for what in ("class", "score"))]
+        cells = ([cell for name, score in made.ranked for cell in (name, f"{score:.6g}")] for made in self.images)
+        return csv_text([header, *([made.image, made.true, *row] for made, row in zip(self.images, cells, strict=True))])
 
     def json(self) -> str:
         """Return predictions, images that could not be used, and everything needed to say where they come from."""

@@ -37,6 +37,11 @@ def has_control(text: str) -> bool:
     return _CONTROL.search(text) is not None
 
 
+def without_control(text: str) -> str:
+    """Return a text whose control characters, which could move a terminal's cursor, are escapes; other texts stay as they are."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
 def printable(path: str | Path) -> str:
     """Return a path for messages and JSON: bytes that are no UTF-8 and control characters become escapes."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from shards.description import INDEX, KEYS, SET, Shard, read_description
 from shards.errors import UserError
-from shards.files import file_sha256
+from shards.files import file_sha256, without_control
 
 RECORD = np.dtype(
     [
@@ -69,7 +69,8 @@ class ShardSet:
         """Return the key of a sample, such as `Airport/airport_1`."""
         start = int(self.records["key"][sample])
         end = int(self.records["key"][sample + 1]) if sample + 1 < len(self) else len(self._keys)
-        return self._keys[start : end - 1].tobytes().decode(errors="backslashreplace")
+        # Packing lets no control character into a key; a stranger's set may hold some.
+        return without_control(self._keys[start : end - 1].tobytes().decode(errors="backslashreplace"))
 
     def path(self, sample: int) -> Path:
         """Return the tar that holds a sample."""
@@ -96,8 +97,9 @@ class ShardSet:
         # The digests prove that the files belong together, not that a stranger wrote them honestly.
         r = self.records
         sizes = np.array([shard.size for shard in self.shards], np.uint64)
-        # In shard order, as many in each as set.json says; so every shard number exists.
-        fine = np.array_equal(np.repeat(np.arange(len(sizes)), [shard.samples for shard in self.shards]), r["shard"])
+        samples = [shard.samples for shard in self.shards]
+        # In shard order, as many in each as set.json says; so every shard number exists. Counted first: it may say any number.
+        fine = sum(samples) == len(r) and np.array_equal(np.repeat(np.arange(len(sizes)), samples), r["shard"])
         fine = fine and bool((r["label"] < len(self.classes)).all() and (r["split"] < len(self.splits)).all())
         fine = fine and bool((r["key"] < len(self._keys)).all() and (r["key"][1:] > r["key"][:-1]).all())
         fine = fine and bool((r["offset"] <= sizes[r["shard"]]).all())

@@ -11,7 +11,7 @@ from transformers import CLIPVisionConfig
 
 from dsva.config import ModelConfig
 from dsva.model.backbone import build_backbone
-from dsva.model.exported import Exported
+from dsva.model.exported import Exported, check_groups
 from dsva.model.heads import MainHead, PrototypeHead
 from dsva.model.regions import crop_and_resize, region_boxes
 
@@ -61,13 +61,14 @@ class DSVA(nn.Module):
             sizes: of a backbone whose weights are yet to be loaded, instead of the one that `config` names.
 
         Raises:
-            UserError: the backbone cannot be had, or does not take images of this size.
+            UserError: the backbone cannot be had, or does not take images of this size; too many groups.
         """
         super().__init__()
         self.backbone = build_backbone(config, image_size, sizes)
         width, attributes = self.backbone.config.hidden_size, sum(map(len, groups))
         self.main = MainHead(width, attributes)
         self.proto = PrototypeHead(width, attributes, config.prototype_bias)
+        check_groups(len(groups), attributes)
         members = torch.zeros(len(groups), attributes, dtype=torch.bool)
         for group, places in enumerate(groups):
             members[group, list(places)] = True

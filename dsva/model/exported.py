@@ -11,14 +11,18 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig
 
 from dsva.config import DataConfig, ModelConfig, ScoresConfig
+from dsva.cost import FLOAT, Shape
 from dsva.files import write_atomically
 from dsva.model.scores import ClassRows, class_rows
 from dsva.pixels import test_pixels
 from dsva.zeroshot.inputs import read_json
 from shards.errors import UserError
-from shards.files import file_sha256
+from shards.files import file_sha256, has_control
 
+MAX_MEMBERS = 10**8  # cells of the table of groups x attributes
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+MAX_CONFIG = 64 << 20  # bytes: the rows of thousands of classes
+MAX_HEADER = 1 << 20  # of the weights' file, bytes
 
 
 class _Part(BaseModel):
@@ -37,6 +41,12 @@ class Clip(_Part):
     patch_size: int = Field(ge=2, le=1024)
     hidden_act: Literal["quick_gelu", "gelu"]
     layer_norm_eps: float = Field(gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _divide(self) -> Self:
+        if self.hidden_size % self.num_attention_heads or self.image_size % self.patch_size:
+            raise ValueError("attention heads do not divide the width, or patches the image")
+        return self
 
     @classmethod
     def of(cls, config: CLIPVisionConfig) -> Self:
@@ -79,6 +89,9 @@ class Exported(_Part):
     def _sizes(self) -> Self:
         if sorted(place for places in self.groups.values() for place in places) != list(range(len(self.attributes))):
             raise ValueError("groups do not hold every attribute once")
+        if any(map(has_control, (*self.groups, *self.attributes, *self.classes))):
+            raise ValueError("a name has a control character")
+        check_groups(len(self.groups), len(self.attributes))
         if not all(self.groups.values()):
             raise ValueError("a group is empty")
         if len(self.strengths) != len(self.classes) or any(len(row) != len(self.attributes) for row in self.strengths):
@@ -92,13 +105,31 @@ class Exported(_Part):
         Raises:
             UserError: missing, damaged, or not one that `dsva checkpoint export` wrote.
         """
-        value, _ = read_json(folder / CONFIG)
+        value, _ = read_json(folder / CONFIG, MAX_CONFIG)
         try:
-            return cls.model_validate(value)
+            read = cls.model_validate(value)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise UserError(f"{folder / CONFIG} is no exported model's ({place}: {first['msg']}): export the run again") from None
+        read._check_claim(folder / WEIGHTS)
+        return read
+
+    def _check_claim(self, weights: Path) -> None:
+        """Compare the sizes with the file of the weights, before memory is taken for a model of that size."""
+        clip = self.clip
+        shape = Shape(
+            clip.image_size,
+            clip.patch_size,
+            clip.hidden_size,
+            clip.num_hidden_layers,
+            clip.intermediate_size,
+            len(self.attributes),
+            self.model.prototype_bias,
+        )
+        needed, there = FLOAT * shape.parameters, weights.stat().st_size if weights.is_file() else 0
+        if not needed <= there <= needed + MAX_HEADER:
+            raise UserError(f"{weights} is missing or not of the {needed:,} bytes that {CONFIG} claims: export the run again")
 
     def pixels(self, images: Tensor) -> Tensor:
         """Return the model's input, [B, 3, image_size, image_size], of RGB images as uint8 [B, resize, resize, 3]."""
@@ -121,6 +152,16 @@ class Exported(_Part):
             model.load_state_dict(load_file(file))
         except (SafetensorError, RuntimeError) as error:
             raise UserError(f"{file} does not fit {CONFIG} ({' '.join(str(error).split())[:200]}): export the run again") from None
+
+
+def check_groups(groups: int, attributes: int) -> None:
+    """Refuse more groups than a table of groups x attributes has memory for.
+
+    Raises:
+        UserError: there are too many.
+    """
+    if groups * attributes > MAX_MEMBERS:
+        raise UserError(f"{groups:,} groups of {attributes:,} attributes are too many: put more attributes into a group")
 
 
 def write_weights(folder: Path, state: dict[str, Tensor]) -> str:

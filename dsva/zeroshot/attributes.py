@@ -15,8 +15,10 @@ from dsva.files import write_atomically
 from dsva.zeroshot.inputs import read_bytes, read_json, strings, unknown
 from dsva.zeroshot.origin import Origin
 from shards.errors import UserError
+from shards.files import without_control
 
 MAX_CELLS = 10_000_000
+MAX_MEANING = 10_000  # characters
 PARTITIONS = 3
 
 
@@ -105,6 +107,12 @@ def _from_json(path: Path) -> AttributeTable:
         raise UserError(f"{path} has no {missing[0]!r}: an attribute table needs classes, groups and matrix")
     if not isinstance(value["groups"], dict) or not value["groups"]:
         raise UserError(f"{path}: groups must map each group's name to a list of attribute names: correct the file")
+    strings([*value["groups"]], path, "groups")
+    meaning = value.get("meaning", "")
+    if not isinstance(meaning, str) or len(meaning) > MAX_MEANING:
+        raise UserError(
+            f"{path}: meaning must be a text of at most {MAX_MEANING:,} characters: say in short where the numbers come from"
+        )
     groups = {name: strings(members, path, f"group {name!r}") for name, members in value["groups"].items()}
     names = [name for members in groups.values() for name in members]
     ends = np.cumsum([len(members) for members in groups.values()]).tolist()
@@ -113,7 +121,7 @@ def _from_json(path: Path) -> AttributeTable:
     def read(part: dict[str, Any]) -> AttributeTable:
         table = _table(path, sha256, part["classes"], names, part["matrix"])
         origin = Origin.read(part["provenance"], path) if "provenance" in part else None
-        return replace(table, groups=places, meaning=str(value.get("meaning", "")), origin=origin)
+        return replace(table, groups=places, meaning=without_control(meaning), origin=origin)
 
     return replace(read(value), validation=tuple(map(read, _validation(value, path))))
 

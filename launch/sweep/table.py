@@ -1,7 +1,5 @@
 """The table of a sweep: mean and standard deviation over seeds beside the published figures."""
 
-import csv
-import io
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +8,7 @@ from dsva.zeroshot.results import RESULTS, Results
 from dsva.zeroshot.tables import Table, protocols
 from launch.sweep.plan import Cell, Manifest
 from launch.sweep.state import folder_of
+from shards.spreadsheet import csv_text
 
 COLUMNS = ("ZSL", "S", "U", "H", "AUSUC")
 ESCAPED = str.maketrans({sign: f"\\{sign}" for sign in "&%$#_{}"})
@@ -40,9 +39,7 @@ def sweep_table(folder: Path, manifest: Manifest) -> Table:
 
 def as_csv(table: Table) -> str:
     """Return the rows as CSV, without note."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
-    return text.getvalue()
+    return csv_text([table.columns, *table.rows])
 
 
 def as_latex(table: Table) -> str:

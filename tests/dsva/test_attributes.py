@@ -122,6 +122,9 @@ def test_class_without_a_row_is_refused() -> None:
         ({"groups": {"a": ["water"], "b": ["water", "green"]}}, "the list of attributes names 'water' twice"),
         ({"groups": {"a": []}}, "group 'a' must be a list of names"),
         ({"groups": ["water"]}, "groups must map"),
+        ({"groups": {"a\x1b[31m": ["water", "grass", "roofs"]}}, r"groups has 'a\\x1b\[31m', which has a control character"),
+        ({"classes": ["Pond", "Po\ud800nd"]}, "the list of classes has 'Po.ud800nd', which has a control character"),
+        ({"meaning": "m" * 10_000_000}, "meaning must be a text of at most 10,000 characters"),
     ],
 )
 def test_wrong_tables_are_refused(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
@@ -130,7 +133,7 @@ def test_wrong_tables_are_refused(tmp_path: Path, change: dict[str, Any], senten
         load(tmp_path / "a.json")
 
 
-def test_unusable_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe,")
     (tmp_path / "a.mat").write_bytes(b"no matrix" * 50)
@@ -144,6 +147,7 @@ def test_unusable_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ):
         with pytest.raises(UserError, match=sentence):
             load(tmp_path / name)
-    monkeypatch.setattr(inputs, "MAX_BYTES", 1)
+    with (tmp_path / "a.json").open("wb") as file:
+        file.truncate(inputs.MAX_BYTES + 1)
     with pytest.raises(UserError, match="is larger than"):
         load(tmp_path / "a.json")

@@ -319,8 +319,8 @@ def test_weights_that_are_pickles_are_not_loaded(clip: Path, shards: Path, tmp_p
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("a: [", "is not YAML"),
-        ("- a", "must hold a mapping"),
+        ("a: [", "cannot be read as YAML"),
+        ("- a", "holds a list where"),
         ("groups: {}", "must have the sections class_templates, attribute_templates, groups"),
         ("{class_templates: ['{}'], attribute_templates: ['a {b}'], groups: {a: [b]}}", r"the template 'a \{b\}' must hold one"),
         ("{class_templates: ['{}'], attribute_templates: ['{}'], groups: {a: [b], c: [b]}}", "'b' is in groups 'a' and 'c'"),

@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -117,24 +119,38 @@ def change_weights(folder: Path) -> None:
     file.write_bytes(content)
 
 
-def change_sizes(folder: Path) -> None:
-    value = json.loads((folder / "config.json").read_text())
-    value["clip"]["intermediate_size"] *= 2
-    (folder / "config.json").write_text(json.dumps(value))
+def change_config(**changes: Any) -> Callable[[Path], None]:
+    """Return what changes values of config.json by their dotted names."""
+
+    def change(folder: Path) -> None:
+        value = json.loads((folder / "config.json").read_text())
+        for name, new in changes.items():
+            section, _, key = name.rpartition("__")
+            (value[section] if section else value)[key] = new
+        (folder / "config.json").write_text(json.dumps(value))
+
+    return change
+
+
+MANY = {"attributes": [str(number) for number in range(20_000)], "groups": {str(number): [number] for number in range(20_000)}}
 
 
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
         (change_weights, "model.safetensors is missing or not what config.json describes"),
-        (change_sizes, "model.safetensors does not fit config.json"),
+        (change_config(model__prototype_bias=True), "model.safetensors does not fit config.json"),
+        (change_config(clip__num_attention_heads=256), "config.json is no exported model's (clip: "),
+        # 2 TB, were the claim believed.
+        (change_config(clip__hidden_size=1 << 14, clip__num_hidden_layers=256), "bytes that config.json claims"),
+        (change_config(**MANY), "config.json is no exported model's"),
+        (change_config(classes=["a\x1b[31m", "b", "c", "d", "e"]), "config.json is no exported model's"),
         (lambda folder: (folder / "config.json").write_text("{}"), "is no exported model's"),
         (lambda folder: (folder / "config.json").unlink(), "config.json cannot be read"),
     ],
 )
-def test_damaged_export_is_refused(run: Path, tmp_path: Path, damage: object, named: str) -> None:
+def test_damaged_export_is_refused(run: Path, tmp_path: Path, damage: Callable[[Path], None], named: str) -> None:
     checkpoint("export", run, tmp_path / "model")
-    assert callable(damage)
     damage(tmp_path / "model")
     with pytest.raises(UserError) as raised:
         DSVA.from_pretrained(tmp_path / "model")

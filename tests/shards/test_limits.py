@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shards.description import MAX_JSON_BYTES, SET, read_digested
+from shards.description import KEYS, MAX_JSON_BYTES, SET, read_digested, write_description, write_digested
 from shards.errors import UserError
 from shards.given import find, read
 from shards.images import MAX_BYTES
@@ -53,6 +53,25 @@ def test_the_description_of_a_set(packed: Path) -> None:
     sparse(packed / SET, MAX_JSON_BYTES + 1)
     with pytest.raises(UserError, match="is larger than 256 MiB"):
         read_digested(packed / SET)
+
+
+def test_a_set_that_claims_more_samples_than_its_index_has(packed: Path) -> None:
+    described = read_digested(packed / SET)
+    more = 10**12 - described["samples"]
+    described["samples"] += more
+    described["shards"][0]["samples"] += more
+    write_digested(packed / SET, described)
+    with pytest.raises(UserError, match=r"index\.bin points outside its shards"):
+        ShardSet.open(packed)
+
+
+def test_a_strangers_key_cannot_move_the_cursor(packed: Path) -> None:
+    opened = ShardSet.open(packed)
+    strange = opened.key(0)[:-4] + "\x1b[2J"
+    keys = (packed / KEYS).read_bytes()
+    (packed / KEYS).write_bytes(strange.encode() + keys[len(strange) :])
+    write_description(packed, opened.classes, opened.splits, opened.shards, len(opened))
+    assert ShardSet.open(packed).key(0) == strange[:-4] + r"\x1b[2J"
 
 
 def test_a_header_of_a_tar_that_says_it_is_long(tmp_path: Path) -> None:
