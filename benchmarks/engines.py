@@ -21,6 +21,7 @@ from dsva.config import load
 from dsva.experiment import Experiment
 from dsva.ranks import Ranks
 from dsva.train.checkpoint import OPTIMIZER, newest
+from dsva.train.phases import Phases
 from dsva.train.record import CHECKPOINTS
 from dsva.train.trainer import Trainer
 from dsva.train.zero import deepspeed_settings
@@ -37,7 +38,7 @@ def measure(overrides: list[str]) -> None:
     config = load(CONFIG, overrides)
     experiment = Experiment.open(config)
     ranks = Ranks(config.train.precision, deepspeed=deepspeed_settings(config))
-    trainer = Trainer(experiment, ranks, Console(stderr=True))
+    trainer = Trainer(experiment, ranks, Console(stderr=True), Phases(ranks.device))
     seconds, started = [], time.perf_counter()
     for batch in trainer.batches():
         trainer.step(batch)

@@ -65,7 +65,12 @@ class JobFolder:
         return self.read("failed.json")
 
     def fail(self, reason: str, code: int) -> None:
-        """Note why the run ended, in words that a person understands; where there is no room for that, say it in the output."""
+        """Note why the run ended, in words that a person understands; where there is no room for that, say it in the output.
+
+        A mistake that one rank has noted stays, whatever befalls the others because of it.
+        """
+        if code == FAULT and (self.failed() or {}).get("code") == MISTAKE:
+            return
         try:
             self.write("failed.json", reason=reason, code=code)
         except OSError as error:

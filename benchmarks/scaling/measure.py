@@ -22,6 +22,7 @@ from dsva.config import load
 from dsva.experiment import Experiment
 from dsva.ranks import Ranks
 from dsva.train.checkpoint import newest
+from dsva.train.phases import Phases
 from dsva.train.record import CHECKPOINTS
 from dsva.train.trainer import Trainer
 
@@ -36,7 +37,7 @@ def measure(overrides: list[str]) -> None:
     config = load(CONFIG, overrides)
     experiment = Experiment.open(config)
     ranks = Ranks(config.train.precision)
-    trainer = Trainer(experiment, ranks, Console(stderr=True))
+    trainer = Trainer(experiment, ranks, Console(stderr=True), Phases(ranks.device))
     reduced: list[int] = []
     if isinstance(trainer.engine.model, DistributedDataParallel):
 

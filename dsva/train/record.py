@@ -26,6 +26,7 @@ from typing import Any, TextIO
 
 from dsva.config import Config, dump, load
 from dsva.files import write_atomically
+from dsva.train.mistakes import REFUSED
 from dsva.zeroshot.results import code_diff, code_version
 from shards.errors import UserError
 
@@ -61,7 +62,7 @@ def open_record(config: Config) -> TextIO:
     folder = config.run.dir
     if (folder / CONFIG).is_file():
         refuse_other(folder, config)
-    elif folder.is_dir() and any(entry.name not in (".lock", JOB) for entry in folder.iterdir()):
+    elif folder.is_dir() and any(entry.name not in (".lock", REFUSED, JOB) for entry in folder.iterdir()):
         raise UserError(f"run.dir={folder} is not empty and holds no run: give a new folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -139,7 +140,8 @@ def note_start(config: Config, step: int, hardware: Mapping[str, Any], why: str)
     with (folder / STARTS).open("a") as file:
         start = {"time": now, "host": socket.gethostname(), "pid": os.getpid(), "step": step, "why": why}
         file.write(json.dumps(start) + "\n")
-    (folder / ENDED).unlink(missing_ok=True)
+    for name in (ENDED, REFUSED):
+        (folder / name).unlink(missing_ok=True)
 
 
 def refuse_other(folder: Path, config: Config) -> None:

@@ -18,6 +18,9 @@ from dsva.ranks import Ranks
 from dsva.train.bad_steps import GoBackError
 from dsva.train.checkpoint import newest
 from dsva.train.metrics import METRICS, Metrics
+from dsva.train.mistakes import mistakes_of_all
+from dsva.train.orphans import leave_with_launcher
+from dsva.train.phases import Phases
 from dsva.train.record import CHECKPOINTS, note_end, note_start, open_record, unlike_before, why_started
 from dsva.train.slowest import slowest_table
 from dsva.train.spending import hardware
@@ -29,6 +32,7 @@ from dsva.trained import Trained
 from dsva.zeroshot.baselines import baselines
 from dsva.zeroshot.evaluate import check_gamma, report
 from dsva.zeroshot.results import provenance
+from dsva.zeroshot.scores import Decisions
 from shards.errors import UserError
 
 Log = Callable[[int, Mapping[str, Any]], None]
@@ -47,11 +51,15 @@ def run(config: Config, console: Console) -> int:
     check_gamma(experiment)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
+        leave_with_launcher(os.environ)
         # DDP that may meet unused parameters keeps its buckets. Else it sorts them anew after the first step of every start,
         # which changes the order in which three ranks or more are summed, and with it the last bits of a continued run.
         ranks = Ranks(config.train.precision, unused_parameters=True, deepspeed=deepspeed_settings(config))
         stack.callback(ranks.close)
         ranks.on_first(lambda: stack.enter_context(open_record(config)))
+        start, phases = ranks.first(f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"), Phases(ranks.device)
+        if ranks.world_size > 1:
+            stack.enter_context(mistakes_of_all(config.run.dir, start, ranks.rank))
         lead = Lead(os.environ, None if ranks.rank else console)
         if ranks.rank == 0:
             if told := described():
@@ -59,7 +67,10 @@ def run(config: Config, console: Console) -> int:
             for sentence in experiment.sets.warnings:
                 console.print(f"[bold yellow]warning:[/] {escape(sentence)}")
         try:
-            _to_the_end(experiment, ranks, stop, lead, console)
+            with Watchdog.over(config.run.dir, start, ranks.rank, config.faults.hang_seconds, lambda: (phases.now, phases.since)):
+                decisions = _to_the_end(experiment, ranks, phases, stop, lead, console)
+            if ranks.rank == 0:
+                _report(experiment, decisions, ranks, console)
             ended, code = "finished", 0
         except StoppedError as stopped:
             ended, code = f"stopped by {signal.Signals(stopped.number).name} and saved", 128 + stopped.number
@@ -73,11 +84,13 @@ def run(config: Config, console: Console) -> int:
         return code
 
 
-def _to_the_end(experiment: Experiment, ranks: Ranks, stop: StopSignal, lead: Lead, console: Console) -> None:
-    """Train, going back where bad steps ask for it, and score."""
+def _to_the_end(
+    experiment: Experiment, ranks: Ranks, phases: Phases, stop: StopSignal, lead: Lead, console: Console
+) -> dict[str, Decisions]:
+    """Train, going back where bad steps ask for it, and decide on the test images with both heads and the baselines."""
     config, back = experiment.config, None
     while True:
-        trainer = Trainer(experiment, ranks, console, back)
+        trainer = Trainer(experiment, ranks, console, phases, back)
         if ranks.rank == 0:
             why = "went back because of bad steps" if back else why_started(config.run.dir, os.environ)
             here = hardware(ranks)
@@ -96,14 +109,23 @@ def _to_the_end(experiment: Experiment, ranks: Ranks, stop: StopSignal, lead: Le
             if ranks.rank == 0:
                 note_end(config.run.dir, str(error))
             raise
-    decisions = trainer.evaluate(lambda: stop.agree(ranks))
-    decisions |= baselines(experiment, Trained.open(config.run.dir).model.to(ranks.device), ranks, lambda: stop.agree(ranks))
-    if ranks.rank == 0:
-        checkpoint, _ = newest(config.run.dir / CHECKPOINTS)
-        assert checkpoint is not None, "the last step is always saved"
-        report(experiment, decisions, provenance(experiment, checkpoint.step, checkpoint.sha256(), str(ranks.device)), console)
-        if table := slowest_table(config.run.dir / METRICS):
-            console.print(table.rich())
+
+    def between() -> None:
+        phases.tick()
+        stop.agree(ranks)
+
+    decisions = trainer.evaluate(between)
+    with phases.during("baselines"):
+        return decisions | baselines(experiment, Trained.open(config.run.dir).model.to(ranks.device), ranks, between)
+
+
+def _report(experiment: Experiment, decisions: dict[str, Decisions], ranks: Ranks, console: Console) -> None:
+    folder = experiment.config.run.dir
+    checkpoint, _ = newest(folder / CHECKPOINTS)
+    assert checkpoint is not None, "the last step is always saved"
+    report(experiment, decisions, provenance(experiment, checkpoint.step, checkpoint.sha256(), str(ranks.device)), console)
+    if table := slowest_table(folder / METRICS):
+        console.print(table.rich())
 
 
 def train(trainer: Trainer, config: Config, ranks: Ranks, stop: StopSignal, lead: Lead, console: Console) -> None:
@@ -113,13 +135,9 @@ def train(trainer: Trainer, config: Config, ranks: Ranks, stop: StopSignal, lead
         StoppedError: a signal came, and everything is saved.
         GoBackError: too many bad steps.
     """
-    steps, every, phases = config.train.steps, config.run, trainer.phases
+    steps, every = config.train.steps, config.run
     stop.agree(ranks)
-    start = ranks.first(f"{datetime.now(UTC):%Y%m%dT%H%M%S}")
-    with (
-        Metrics.on_rank(ranks.rank, every.dir, trainer.start, steps, console) as log,
-        Watchdog.over(every.dir, start, ranks.rank, config.faults.hang_seconds, lambda: (phases.now, phases.since)),
-    ):
+    with Metrics.on_rank(ranks.rank, every.dir, trainer.start, steps, console) as log:
         if trainer.owes_validation:
             trainer.save(trainer.start, _validated(trainer, trainer.start, log, ranks, stop))
             trainer.saver.settle()

@@ -59,13 +59,16 @@ class Trainer:
         phases: what this process is doing.
     """
 
-    def __init__(self, experiment: Experiment, ranks: Ranks, console: Console, back: GoBackError | None = None) -> None:
+    def __init__(
+        self, experiment: Experiment, ranks: Ranks, console: Console, phases: Phases, back: GoBackError | None = None
+    ) -> None:
         """Begin where the run's newest checkpoint left off, or go back to an earlier one.
 
         Args:
             experiment: the data side of the run.
             ranks: all processes; each has a trainer and calls it alike.
             console: is told where the run goes on, and of what goes wrong.
+            phases: is told what this process is doing.
             back: why the run goes back, if it does.
 
         Raises:
@@ -95,7 +98,7 @@ class Trainer:
         self._losses = Losses(seen_rows, config.loss, config.model.region_weight)
         self._order = Shifted(sample_order(experiment), course.shift)
         self._bad = BadSteps(config.faults, course, config.run.dir, None if ranks.rank else console)
-        self._watch, self.phases, self._power = Stopwatch(), Phases(ranks.device), Power(ranks.device)
+        self._watch, self.phases, self._power = Stopwatch(), phases, Power(ranks.device)
         self._shape = Shape.of(config, len(experiment.table.names))
 
     def batches(self) -> Iterator[Batch]:

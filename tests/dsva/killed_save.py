@@ -17,6 +17,7 @@ from dsva.config import load
 from dsva.experiment import Experiment
 from dsva.ranks import Ranks
 from dsva.train.checkpoint import newest
+from dsva.train.phases import Phases
 from dsva.train.trainer import Trainer
 
 EVENTS = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "open")
@@ -39,7 +40,9 @@ def die_before(event: int, folder: Path) -> None:
 
 def sweep(config: Path, folder: Path) -> int:
     """Return after how many changes of the disk a save was killed."""
-    trainer = Trainer(Experiment.open(load(config, [f"run.dir={folder / 'RUN'}", "run.keep=1"])), Ranks(), Console(file=StringIO()))
+    ranks = Ranks()
+    experiment = Experiment.open(load(config, [f"run.dir={folder / 'RUN'}", "run.keep=1"]))
+    trainer = Trainer(experiment, ranks, Console(file=StringIO()), Phases(ranks.device))
     batches = trainer.batches()
     trainer.step(next(batches))
     batches.close()  # type: ignore[attr-defined]

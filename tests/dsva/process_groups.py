@@ -25,6 +25,7 @@ SLOW = "SLOW"  # seconds that every change in a checkpoints folder takes
 DIES_AT = "DIES_AT"  # number of the change in a checkpoints folder before which a process kills itself
 POISONED = "POISONED"  # places in the sample order, comma-separated, whose pixels become NaN on the last rank
 HANGS_AT = "HANGS_AT"  # place in the sample order at which the last rank hangs
+HANGS_IN = "HANGS_IN"  # "beginning", before the first step, or "evaluation": where the last rank hangs
 HOLDS_INTERPRETER = "HOLDS_INTERPRETER"  # it hangs without letting any thread of Python run
 SIGNAL_IN_EVALUATION = "SIGNAL_IN_EVALUATION"  # number of the evaluated batch at which the last rank is sent SIGUSR2
 CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link")
@@ -74,11 +75,17 @@ def disturb_steps() -> None:
     from dsva.zeroshot import evaluate
 
     accumulate, pixels, decide = trainer.Trainer._accumulate, trainer.training_pixels, evaluate._decide
+    build = trainer.build_engine
     decided = 0
 
+    def last() -> bool:
+        return os.environ.get("RANK", "0") == str(int(os.environ.get("WORLD_SIZE", "1")) - 1)
+
     def places(name: str) -> list[int]:
-        last = os.environ.get("RANK", "0") == str(int(os.environ.get("WORLD_SIZE", "1")) - 1)
-        return [int(place) for place in os.environ.get(name, "").split(",") if place and last]
+        return [int(place) for place in os.environ.get(name, "").split(",") if place and last()]
+
+    def hangs_in(place: str) -> bool:
+        return os.environ.get(HANGS_IN) == place and last()
 
     def poisoned(*given: Any) -> Tensor:
         return pixels(*given) * float("nan")
@@ -98,9 +105,13 @@ def disturb_steps() -> None:
         decided += 1
         if decided in places(SIGNAL_IN_EVALUATION):
             os.kill(os.getpid(), signal.SIGUSR2)
-        return decide(*given)
+        return hanging() if hangs_in("evaluation") else decide(*given)
+
+    def built(*given: Any) -> Any:
+        return hanging() if hangs_in("beginning") else build(*given)
 
     evaluate._decide = signalled
+    trainer.build_engine = built
     trainer.Trainer._accumulate = disturbed  # type: ignore[method-assign]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from noise import Noise
-from process_groups import HANGS_AT, HOLDS_INTERPRETER, GroupServer
+from process_groups import HANGS_AT, HANGS_IN, HOLDS_INTERPRETER, GroupServer
 
 from dsva.train.phases import PHASES
 from dsva.train.slowest import slowest, slowest_table
@@ -31,6 +31,19 @@ def test_a_rank_that_hangs_ends_all_with_their_stacks_and_the_run_goes_on(server
     assert "continuing from" in server.group(2, *command).succeed()
     starts = [json.loads(line)["why"] for line in (run / "starts.jsonl").read_text().splitlines()]
     assert starts == ["first start", "after a crash or a kill, of which nothing was noted"]
+
+
+@pytest.mark.parametrize(("where", "phase"), [("beginning", "start"), ("evaluation", "validation")])
+def test_a_rank_that_hangs_before_the_first_step_or_after_the_last_ends_all(
+    server: GroupServer, tiny: Noise, tmp_path: Path, where: str, phase: str
+) -> None:
+    run = tmp_path / "RUN"
+    command = ["train", tiny.config, f"run.dir={run}", *OVERRIDES, "eval.batch_size=10", "faults.hang_seconds=4"]
+    assert server.group(2, *command, **{HANGS_IN: where}).wait() == [HUNG, HUNG]
+    waiting, hanging = (path.read_text() for path in sorted((run / "hangs").iterdir()))
+    assert f"rank 1 (process {hanging.split('process ')[1].split(')')[0]}) in phase {phase}" in hanging
+    assert "in hanging" in hanging
+    assert f"in phase {phase}" in waiting
 
 
 def test_a_process_that_holds_the_interpreter_is_ended_too(server: GroupServer, tiny: Noise, tmp_path: Path) -> None:
