@@ -161,8 +161,11 @@ def check_golden(folder: Path, device: torch.device) -> None:
     """Print how far each case's results on this device are from the recorded ones, as a share of their largest value."""
     from golden_case import load_case  # noqa: PLC0415
 
+    names = sorted(path.stem.removeprefix("case_") for path in folder.glob("case_*.npz"))
+    if not names:
+        sys.exit(f"error: {folder} holds no case_NAME.npz: give the folder of the golden cases")
     print("\n### golden cases\n\n| case | precision | result | largest deviation |\n|---|---|---|---|")
-    for name in ("a", "b"):
+    for name in names:
         case = load_case(folder, name, str(device))
         for precision in ("fp32", "bf16"):
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
