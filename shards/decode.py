@@ -5,28 +5,40 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from shards.images import JPEG_MAGIC, open_image, to_rgb
+from shards.formats import read_header
+from shards.images import BadImage, open_image, to_rgb, turned, upright_size
 
 Pixels = NDArray[np.uint8]
 
 
-def decode_into(data: bytes, width: int, height: int, out: Pixels) -> None:
+def decode_into(data: bytes, width: int, height: int, out: Pixels, upright: bool = True) -> None:
     """Decode an image of the size the index says into `out`, [side, side, 3] RGB.
 
     Where the image is not already of that size, its shorter side is scaled to `side` (bilinear,
     antialiased) and the middle of the longer one is kept.
 
+    Args:
+        data: bytes of a JPEG, PNG or TIFF that `inspect` accepted.
+        width: of the picture, pixels.
+        height: of the picture, pixels.
+        out: the pixels.
+        upright: turn a JPEG or PNG as its orientation tag says.
+
     Raises:
         ValueError: the bytes are not an image, or not of that size.
     """
-    side = out.shape[0]
-    if data.startswith(JPEG_MAGIC) and (height, width) == (side, side):
+    side, header = out.shape[0], read_header(data)
+    if header.deep:
+        raise BadImage(header.refusal)
+    orientation = header.orientation if upright else 1
+    if header.turbo and orientation == 1 and (height, width) == (side, side):
         _decode_jpeg(data, out)
         return
     with open_image(data, width * height) as image:
-        if image.size != (width, height):
-            raise ValueError(f"is {image.size[0]}x{image.size[1]} pixels, the index says {width}x{height}")
-        out[:] = _square(to_rgb(image), side)
+        size = upright_size(image.size, orientation)
+        if size != (width, height):
+            raise ValueError(f"is {size[0]}x{size[1]} pixels, the index says {width}x{height}")
+        out[:] = _square(turned(to_rgb(image), orientation), side)
 
 
 def _decode_jpeg(data: bytes, out: Pixels) -> None:

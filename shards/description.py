@@ -10,7 +10,9 @@ from typing import Any
 from shards.errors import UserError
 from shards.files import file_sha256, has_control, replace_with
 
-FORMAT = 1
+# A set in which some JPEG or PNG is turned as its orientation tag says has another format, so that older versions, which do
+# not turn them, refuse it; and sets of the first format, packed by those, stay as they were.
+FORMAT, TURNED_FORMAT = 1, 2
 INDEX, KEYS, SET, MADE = "index.bin", "keys.txt", "set.json", "made.json"
 MAX_JSON_BYTES = 256 << 20
 _NAMES = ("classes", "splits")
@@ -29,7 +31,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Description:
-    """What set.json says; see `shards.index.ShardSet`."""
+    """What set.json says; see `shards.index.ShardSet`. `turned` counts images that are turned upright by an orientation tag."""
 
     classes: tuple[str, ...]
     splits: tuple[str, ...]
@@ -37,6 +39,7 @@ class Description:
     index_sha256: str
     keys_sha256: str
     digest: str
+    turned: int
 
 
 def json_digest(described: dict[str, Any]) -> str:
@@ -79,10 +82,12 @@ def read_digested(path: Path) -> dict[str, Any]:
     return described
 
 
-def write_description(root: Path, classes: Iterable[str], splits: Iterable[str], shards: Iterable[Shard], samples: int) -> str:
+def write_description(
+    root: Path, classes: Iterable[str], splits: Iterable[str], shards: Iterable[Shard], samples: int, turned: int
+) -> str:
     """Write set.json for the index.bin and keys.txt in `root`; return the set's digest."""
     described: dict[str, Any] = {
-        "format": FORMAT,
+        **({"format": TURNED_FORMAT, "turned": turned} if turned else {"format": FORMAT}),
         "samples": samples,
         "classes": list(classes),
         "splits": list(splits),
@@ -109,18 +114,24 @@ def read_description(root: Path) -> Description:
         described = read_digested(root / SET)
     except UserError as error:
         raise UserError(f"{error}: {mend}") from None
-    if not _is_count(described.get("format")) or described["format"] != FORMAT:
-        raise UserError(f"{root / SET} has format {described.get('format')!r}, this version reads {FORMAT}: {mend}")
+    if not _is_count(described.get("format")) or described["format"] not in (FORMAT, TURNED_FORMAT):
+        read = f"{FORMAT} and {TURNED_FORMAT}"
+        raise UserError(f"{root / SET} has format {described.get('format')!r}, this version reads {read}: {mend}")
     if not _is_description(described):
         raise UserError(f"{root / SET} does not describe a shard set: {mend}")
     classes, splits = (tuple(described[name]) for name in _NAMES)
     shards = tuple(Shard(**shard) for shard in described["shards"])
-    return Description(classes, splits, shards, *(described[name] for name in _TEXTS))
+    index_sha256, keys_sha256, digest = (described[name] for name in _TEXTS)
+    return Description(classes, splits, shards, index_sha256, keys_sha256, digest, described.get("turned", 0))
 
 
 def _is_description(described: dict[str, Any]) -> bool:
     # A digest proves that nothing changed, not that a stranger meant well.
     if not all(_is_names(described.get(name)) for name in _NAMES) or not all(_is_text(described.get(name)) for name in _TEXTS):
+        return False
+    if described["splits"][0]:  # the first is that of images without one
+        return False
+    if (described["format"] == TURNED_FORMAT) != ("turned" in described) or not _is_count(described.get("turned", 0)):
         return False
     shards = described.get("shards")
     if not (isinstance(shards, list) and shards and all(map(_is_shard, shards))):

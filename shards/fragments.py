@@ -26,12 +26,14 @@ class Fragment:
         classes: names of the classes that occur, and their places.
         splits: names of the splits that occur, and their places.
         bad: images that could not be packed.
+        turned: number of images that are turned upright.
         shard: the finished tar; set by `write`.
     """
 
     classes: dict[str, int] = field(default_factory=dict)
     splits: dict[str, int] = field(default_factory=dict)
     bad: list[Refused] = field(default_factory=list)
+    turned: int = 0
     shard: Shard | None = None
     _rows: list[tuple[int, ...]] = field(default_factory=list)
     _keys: bytearray = field(default_factory=bytearray)
@@ -45,6 +47,7 @@ class Fragment:
         place = self.splits.setdefault(split, len(self.splits))
         numbers = (len(self._keys), xxhash.xxh3_64_intdigest(data), facts.phash, len(data), 0, label, place)
         self._rows.append((offset, *numbers, facts.width, facts.height))
+        self.turned += facts.turned
         self._keys += key.encode() + b"\n"
 
     def write(self, folder: Path, number: int, shard: Shard) -> None:
@@ -56,18 +59,21 @@ class Fragment:
             "classes": list(self.classes),
             "splits": list(self.splits),
             "bad": [(bad.path, bad.reason) for bad in self.bad],
+            "turned": self.turned,
         }
         replace_with(folder / f"{number:06d}.json", json.dumps(described).encode())
 
 
 def read_fragment(folder: Path, number: int) -> Fragment | None:
-    """Return a finished fragment's description, without its rows, or None."""
+    """Return a finished fragment's description, without its rows; None where there is none of this version."""
     path = folder / f"{number:06d}.json"
     if not path.exists():
         return None
     described: dict[str, Any] = json.loads(path.read_bytes())
+    if "turned" not in described:
+        return None
     classes, splits = ({name: i for i, name in enumerate(described[kind])} for kind in ("classes", "splits"))
-    return Fragment(classes, splits, [Refused(*bad) for bad in described["bad"]], Shard(**described["shard"]))
+    return Fragment(classes, splits, [Refused(*bad) for bad in described["bad"]], described["turned"], Shard(**described["shard"]))
 
 
 def forget_fragment(folder: Path, number: int) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from shards.decode import Pixels, decode_into
 from shards.description import SET
 from shards.errors import UserError
-from shards.images import EXTENSIONS, BadImage, open_image
+from shards.images import EXTENSIONS, BadImage, inspect
 from shards.index import ShardSet
 from shards.loader import Reader
 from shards.sources.records import size_refusal
@@ -153,6 +153,5 @@ def _decode_file(path: Path, out: Pixels) -> None:
         if reason := size_refusal(size):
             raise BadImage(reason)
         data = file.read(size)
-    with open_image(data) as opened:
-        width, height = opened.size
-    decode_into(data, width, height, out)
+    facts = inspect(data)  # refused as `dsva pack` refuses it
+    decode_into(data, facts.width, facts.height, out)

@@ -1,7 +1,6 @@
 """What is known of an image before it is trusted: format, size, whether it decodes, a perceptual hash."""
 
 import io
-import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,7 +9,11 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-JPEG_MAGIC = b"\xff\xd8\xff"
+from shards.formats import read_header
+from shards.formats.header import Header
+from shards.formats.png import MAGIC as PNG_MAGIC
+from shards.formats.png import picture
+
 FORMATS = ("JPEG", "PNG", "TIFF")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 MAX_PIXELS = 64_000_000
@@ -19,8 +22,21 @@ MAX_SIDE = 65_535  # what the index can hold
 
 # The largest side of the grey picture that a JPEG is decoded to for its hash.
 _HASH_SIDE = 32
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_TIFF_BITS_PER_SAMPLE = 258
+# How a picture is turned upright, by its orientation.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = 5  # from this orientation on, width and height change places
+_PREMULTIPLIED = (
+    "has a band marked as premultiplied alpha, by which programs divide the colours or not: write the colours alone, "
+    "for example with `gdal_translate -b 1 -b 2 -b 3 IN.tif OUT.tif`"
+)
 
 # Pillow's own limit raises and warns at sizes that the caller may have allowed: every image is
 # opened by `open_image`, and its size is checked before a pixel is decoded.
@@ -33,77 +49,86 @@ class BadImage(ValueError):
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Facts of an image: width and height in pixels, 64-bit difference hash."""
+    """Facts of an image.
+
+    Attributes:
+        width: of the upright picture, pixels.
+        height: of the upright picture, pixels.
+        phash: 64-bit difference hash of the upright picture.
+        turned: whether an orientation tag says that the pixels are not stored upright; never of a TIFF, which Pillow turns.
+    """
 
     width: int
     height: int
     phash: int
+    turned: bool = False
 
 
 def inspect(data: bytes, max_pixels: int = MAX_PIXELS) -> ImageFacts:
     """Decode an image to its end and return its facts.
 
     Raises:
-        BadImage: empty, not a JPEG, PNG or TIFF, truncated or damaged, too large, or not 8-bit.
+        BadImage: not a JPEG, PNG or TIFF, of a kind that is not read, truncated or damaged, or too large.
     """
-    if not data:
-        raise BadImage("is empty")
-    width, height, grey = (_jpeg if data.startswith(JPEG_MAGIC) else _other)(data, max_pixels)
-    return ImageFacts(width, height, difference_hash(grey))
+    header = accepted(data)
+    size, grey = (_turbo_grey if header.turbo else _grey)(data, header, max_pixels)
+    if header.orientation != 1:
+        grey = np.asarray(turned(Image.fromarray(grey), header.orientation))
+    return ImageFacts(*upright_size(size, header.orientation), difference_hash(grey), header.orientation != 1)
 
 
-def _jpeg(data: bytes, max_pixels: int) -> tuple[int, int, NDArray[np.uint8]]:
+def accepted(data: bytes) -> Header:
+    """Return the header of an image that may be used; its pixels are not looked at.
+
+    Raises:
+        BadImage: not a JPEG, PNG or TIFF, of a kind that is not read, or damaged.
+    """
+    header = read_header(data)
+    if header.refusal:
+        raise BadImage(header.refusal)
+    return header
+
+
+def _turbo_grey(data: bytes, header: Header, max_pixels: int) -> tuple[tuple[int, int], NDArray[np.uint8]]:
+    """Return the size of a JPEG, and its grey values at a smaller scale, as stored."""
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
         check_size(width, height, max_pixels)
-        if colours not in ("YCbCr", "Gray", "RGB"):
-            raise BadImage(f"is a {colours} JPEG: convert it to RGB")
         # A smaller scale skips arithmetic only: all of the compressed data is read and checked.
         grey = simplejpeg.decode_jpeg(data, "GRAY", min_height=_HASH_SIDE, min_width=_HASH_SIDE)
     except BadImage:
         raise
-    except ValueError as error:
-        raise BadImage(f"is a truncated or damaged JPEG ({error})") from None
-    return width, height, grey[:, :, 0]
+    except (ValueError, KeyError) as error:
+        raise BadImage(f"is a truncated or damaged {header.kind} ({error})") from None
+    return (width, height), grey[:, :, 0]
 
 
-def _other(data: bytes, max_pixels: int) -> tuple[int, int, NDArray[np.uint8]]:
-    if data.startswith(_PNG_MAGIC):
-        _check_png(data)
+def _grey(data: bytes, header: Header, max_pixels: int) -> tuple[tuple[int, int], NDArray[np.uint8]]:
+    """Return the size of an image, and its grey values; a JPEG or PNG as stored, a TIFF upright."""
     with open_image(data, max_pixels) as image:
-        return *image.size, np.asarray(to_rgb(image).convert("L"))
-
-
-def _check_png(data: bytes) -> None:
-    # Pillow checks neither the checksums of the pixels' chunks nor that the file has an end.
-    at, kind = len(_PNG_MAGIC), b""
-    while kind != b"IEND":
-        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
-        kind = data[at + 4 : at + 8]
-        if end + 4 > len(data) or zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            raise BadImage("is a truncated or damaged PNG")
-        at = end + 4
+        size, grey = image.size, to_rgb(image).convert("L")
+        if header.premultiplied and any(image.getchannel(image.getbands()[-1]).histogram()[1:-1]):
+            raise BadImage(_PREMULTIPLIED)
+    return size, np.asarray(grey)
 
 
 def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Open a JPEG, PNG or TIFF with Pillow, without decoding it, once its header was checked.
+    """Open a JPEG, PNG or TIFF with Pillow, without decoding it.
 
     Raises:
-        BadImage: not such an image, too large, or not 8-bit.
+        BadImage: not such an image, or too large.
     """
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        bits = _bits(image, data)
+        image = Image.open(io.BytesIO(picture(data) if data.startswith(PNG_MAGIC) else data), formats=FORMATS)
     except Exception as error:  # on crafted files Pillow raises almost anything
-        raise BadImage(f"is not a JPEG, PNG or TIFF image, or its header is damaged ({type(error).__name__})") from None
+        said = f"{type(error).__name__}: {error}".partition(" <")[0]
+        raise BadImage(f"is an image that Pillow cannot open ({said}): save it anew as 8-bit RGB, or fetch it again") from None
     check_size(*image.size, max_pixels)
-    if bits > 8:
-        raise BadImage(f"has {bits} bits a channel: convert it to 8-bit RGB")
     return image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Decode an opened image to 8-bit RGB.
+    """Decode an opened image to 8-bit RGB; a JPEG or PNG as stored, a TIFF upright. Alpha is left out.
 
     Raises:
         BadImage: truncated or damaged, or its colours cannot be converted.
@@ -112,6 +137,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return image.convert("RGB")
     except Exception as error:  # on crafted files Pillow raises almost anything
         raise BadImage(f"is truncated or damaged, or of an unknown colour space ({error})") from None
+
+
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn a picture that is stored with an orientation, 1 to 8, upright."""
+    return image if orientation == 1 else image.transpose(_TURNS[orientation])
+
+
+def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Return width and height of a picture once it is turned upright."""
+    return (size[1], size[0]) if orientation >= _SIDEWAYS else size
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
@@ -124,16 +159,6 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise BadImage("has no pixels")
     if width * height > max_pixels or max(width, height) > MAX_SIDE:
         raise BadImage(f"has {width}x{height} pixels, more than {max_pixels} in all or {MAX_SIDE} a side: cut it into scenes")
-
-
-def _bits(image: Image.Image, data: bytes) -> int:
-    """Return the bits of a channel, which Pillow's mode does not always tell: it cuts 16-bit RGB to 8."""
-    if image.format == "PNG":
-        return data[24]
-    if image.format == "TIFF":
-        bits = image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, 1)  # type: ignore[attr-defined]
-        return int(max(bits) if isinstance(bits, tuple) else bits)
-    return 8
 
 
 def difference_hash(grey: NDArray[np.uint8]) -> int:
@@ -167,14 +192,15 @@ def resized(data: bytes, side: int, max_pixels: int = MAX_PIXELS) -> tuple[bytes
     Raises:
         BadImage: as `inspect`.
     """
+    header = accepted(data)
     with open_image(data, max_pixels) as image:
         if min(image.size) == side:
             return data, None
-        scale = side / min(image.size)
-        width, height = (max(side, round(pixels * scale)) for pixels in image.size)
-        check_size(width, height, max_pixels)
-        scaled = to_rgb(image).resize((width, height), Image.Resampling.BILINEAR)
-        kind = "PNG" if image.format == "PNG" else "JPEG"
+        upright = turned(to_rgb(image), header.orientation)
+    scale = side / min(upright.size)
+    width, height = (max(side, round(pixels * scale)) for pixels in upright.size)
+    check_size(width, height, max_pixels)
+    kind = "PNG" if header.kind == "PNG" else "JPEG"
     encoded = io.BytesIO()
-    scaled.save(encoded, kind, **({"quality": 95} if kind == "JPEG" else {}))
+    upright.resize((width, height), Image.Resampling.BILINEAR).save(encoded, kind, **({"quality": 95} if kind == "JPEG" else {}))
     return encoded.getvalue(), ".png" if kind == "PNG" else ".jpg"

@@ -47,6 +47,8 @@ class ShardSet:
         shards: the tars, in order.
         records: [samples] of RECORD.
         digest: sha256 of the set's description, which covers all other hashes: the identity of the data.
+        turned: number of JPEG and PNG images that are turned upright, as their orientation tags say; sets packed by versions
+            that did not turn them have none.
     """
 
     root: Path
@@ -56,6 +58,7 @@ class ShardSet:
     records: NDArray[np.void]
     digest: str
     _keys: NDArray[np.uint8]
+    turned: int = 0
 
     def __len__(self) -> int:
         return len(self.records)
@@ -89,7 +92,8 @@ class ShardSet:
             if not (root / name).is_file() or file_sha256(root / name) != sha256:
                 raise UserError(f"{root / name} does not match {SET}: rebuild it with `dsva shards index {root}`")
         records, keys = _map(root / INDEX, RECORD), _map(root / KEYS, np.dtype(np.uint8))
-        opened = cls(root, described.classes, described.splits, described.shards, records, described.digest, keys)
+        names = (described.classes, described.splits, described.shards)
+        opened = cls(root, *names, records, described.digest, keys, described.turned)
         opened._check_bounds()
         return opened
 

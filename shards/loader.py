@@ -75,7 +75,7 @@ class Reader:
         record = self.shards.records[sample]
         data = self.bytes(sample)
         try:
-            decode_into(data, int(record["width"]), int(record["height"]), out)
+            decode_into(data, int(record["width"]), int(record["height"]), out, upright=self.shards.turned > 0)
         except ValueError as error:
             raise self._damaged(sample, str(error)) from None
 

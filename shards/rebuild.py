@@ -127,7 +127,8 @@ def _write(folder: Path, count: int) -> None:
     places = split_places(splits)
     shards = join(folder, count, folder, {pair: labels[pair.partition("/")[0]] for pair in told}, places)
     _refuse_same_keys(folder / KEYS)
-    write_description(folder, names.values(), places, shards, sum(shard.samples for shard in shards))
+    turned = sum(fragment.turned for fragment in finished(folder, count))
+    write_description(folder, names.values(), places, shards, sum(shard.samples for shard in shards), turned)
 
 
 def _refuse_same_keys(keys: Path) -> None:

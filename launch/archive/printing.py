@@ -26,6 +26,8 @@ def print_packed(packed: PackReport, console: Console) -> None:
         console.print("no images: " + ", ".join(f"{count} {kind}" for kind, count in sorted(packed.ignored.items())), markup=False)
     _print_duplicates(packed.duplicates, console)
     made = packed.shards
+    if made.turned:
+        console.print(f"{made.turned:,} images are turned upright, as their orientation tags say", highlight=False)
     console.print(
         f"{made.root}: {len(made):,} images of {len(made.classes)} classes in {len(made.shards)} shards",
         highlight=False,
