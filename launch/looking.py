@@ -112,7 +112,7 @@ def predict(
 
 def map_scene(
     run_dir: RunFolder,
-    scene: Annotated[Path, typer.Argument(help="GeoTIFF whose first three bands are RGB of 8 bits.", show_default=False)],
+    scene: Annotated[Path, typer.Argument(help="GeoTIFF with red, green and blue bands of 8 bits.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for classes.tif and classes.png.")] = Path("map"),
     window: Annotated[int, typer.Option(help="Side of what the model sees at a time, pixels of the scene.", min=16)] = 256,
     stride: Annotated[int, typer.Option(help="Step from window to window, and side of a cell of the map.", min=1)] = 128,
@@ -124,14 +124,15 @@ def map_scene(
 ) -> None:
     """Map a large GeoTIFF scene: windows slide over it, each cell gets the class that its windows favour.
 
-    The candidates are as for `dsva predict`.
+    The candidates are as for `dsva predict`. World file, .aux.xml and mask beside the scene are heeded; it is said which bands
+    are taken, and how the scene is placed.
     """
     from dsva.scene import map_scene as write_map
 
     console = Console(highlight=False, soft_wrap=True)
     viewer = _viewer(run_dir, head, classes, (rows, new, clip), console)
     start = time.perf_counter()
-    made = write_map(viewer, scene, out, window, stride)
+    made = write_map(viewer, scene, out, window, stride, say=lambda note: console.print(escape(note)))
     seconds = time.perf_counter() - start
     for name, share in made.shares().items():
         console.print(escape(f"{100 * share:5.1f} % {name}"))
