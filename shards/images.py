@@ -107,7 +107,7 @@ def _grey(data: bytes, header: Header, max_pixels: int) -> tuple[tuple[int, int]
     """Return the size of an image, and its grey values; a JPEG or PNG as stored, a TIFF upright."""
     with open_image(data, max_pixels) as image:
         size, grey = image.size, to_rgb(image).convert("L")
-        if header.premultiplied and any(image.getchannel(image.getbands()[-1]).histogram()[1:-1]):
+        if header.premultiplied and any(image.getchannel(image.getbands()[-1]).histogram()[:-1]):
             raise BadImage(_PREMULTIPLIED)
     return size, np.asarray(grey)
 
