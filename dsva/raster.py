@@ -116,6 +116,8 @@ def _scene(path: Path, opened: Any) -> Scene:
     if len(opened.subdatasets) > 1:
         pages = f"{path} has {len(opened.subdatasets)} pages, each a picture of its own"
         raise UserError(f"{pages}: save one with `gdal_translate GTIFF_DIR:1:{path} OUT.tif`")
+    if "OVERVIEW_FILE" in opened.tags(ns="OVERVIEWS"):
+        raise UserError(f"{path} names another file for its overviews, which is not followed: write it anew with `gdal_translate`")
     bands, how = _bands(path, opened)
     if deep := {opened.dtypes[band - 1] for band in bands} - {"uint8"}:
         chosen = " ".join(f"-b {band}" for band in bands)

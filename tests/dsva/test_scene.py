@@ -7,16 +7,20 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
 from dsva.predict import predict
 from dsva.scene import MAP, NO_CLASS, PICTURE, map_scene
 from dsva.viewer import Viewer
 from shards.errors import UserError
+from shards.formats.ifd import directories
 from shards.index import ShardSet
 from shards.loader import Reader
 
 SIDE, ROWS, COLUMNS = 64, 3, 4
+TILE_OFFSETS = 324
 ORIGIN = from_origin(500_000, 4_000_000, 0.5, 0.5)
 
 
@@ -120,3 +124,35 @@ def test_what_is_no_such_scene_is_refused(viewer: Viewer, tiles: list[Path], tmp
     cut.write_bytes(good.read_bytes()[:20_000])
     with pytest.raises(UserError, match="cannot be read as a GeoTIFF"):
         map_scene(viewer, cut, tmp_path / "map", SIDE, SIDE)
+
+
+def test_control_points_and_bands_in_another_order_come_through(viewer: Viewer, tiles: list[Path], tmp_path: Path) -> None:
+    points = [GroundControlPoint(row, col, 10 + col / 1e4, 50 - row / 1e4) for row in (0, 192) for col in (0, 256)]
+    plain = map_scene(viewer, write(tmp_path / "rgb.tif", mosaic(tiles)), tmp_path / "plain", SIDE, SIDE)
+    path, reversed_ = tmp_path / "bgr.tif", mosaic(tiles)[..., ::-1]
+    shape = {"height": reversed_.shape[0], "width": reversed_.shape[1], "count": 3, "dtype": "uint8"}
+    with rasterio.open(path, "w", driver="GTiff", gcps=points, crs="EPSG:4326", **shape) as file:
+        file.colorinterp = [ColorInterp.blue, ColorInterp.green, ColorInterp.red]
+        file.write(np.moveaxis(reversed_, 2, 0))
+    said: list[str] = []
+    made = map_scene(viewer, path, tmp_path / "map", SIDE, SIDE, say=said.append)
+    np.testing.assert_array_equal(made.classes, plain.classes)
+    assert said[0] == "bands 3, 2, 1 are red, green and blue, as the file says"
+    with rasterio.open(tmp_path / "map" / MAP) as read:
+        placed, system = read.gcps
+    assert [(p.row, p.col, p.x, p.y) for p in placed] == [(p.row / SIDE, p.col / SIDE, p.x, p.y) for p in points]
+    assert system.to_epsg() == 4326
+
+
+def test_nothing_is_written_where_there_is_nothing_to_see(viewer: Viewer, tiles: list[Path], tmp_path: Path) -> None:
+    empty = write(tmp_path / "empty.tif", mosaic(tiles) * 0, nodata=0)
+    with pytest.raises(UserError, match="has no window of 64 pixels of which half holds data"):
+        map_scene(viewer, empty, tmp_path / "map", SIDE, SIDE)
+    damaged = write(tmp_path / "damaged.tif", mosaic(tiles), tiled=True, blockxsize=64, blockysize=64, compress="deflate")
+    data = bytearray(damaged.read_bytes())
+    last = next(directories(bytes(data))).get(TILE_OFFSETS)[-1]
+    data[last : last + 100] = bytes(100)
+    damaged.write_bytes(data)
+    with pytest.raises(UserError, match=r"damaged\.tif is damaged, or cannot be read as a GeoTIFF"):
+        map_scene(viewer, damaged, tmp_path / "map", SIDE, SIDE)
+    assert not (tmp_path / "map").exists()
