@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from shards.errors import UserError
+from shards.files import printable
 from shards.given import Bad
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def map_scene(
     console = Console(highlight=False, soft_wrap=True)
     viewer = _viewer(run_dir, head, classes, (rows, new, clip), console)
     start = time.perf_counter()
-    made = write_map(viewer, scene, out, window, stride, say=lambda note: console.print(escape(note)))
+    made = write_map(viewer, scene, out, window, stride, say=lambda note: console.print(escape(printable(note))))
     seconds = time.perf_counter() - start
     for name, share in made.shares().items():
         console.print(escape(f"{100 * share:5.1f} % {name}"))

@@ -83,7 +83,7 @@ def read_digested(path: Path) -> dict[str, Any]:
 
 
 def write_description(
-    root: Path, classes: Iterable[str], splits: Iterable[str], shards: Iterable[Shard], samples: int, turned: int
+    root: Path, classes: Iterable[str], splits: Iterable[str], shards: Iterable[Shard], samples: int, turned: int = 0
 ) -> str:
     """Write set.json for the index.bin and keys.txt in `root`; return the set's digest."""
     described: dict[str, Any] = {

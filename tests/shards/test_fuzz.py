@@ -168,6 +168,8 @@ def test_a_description_with_any_value(packed: Path, name: str, value: Any) -> No
     sealed = (packed / SET).read_bytes()
     described = json.loads(sealed)
     assume(json.dumps(described[name]) != json.dumps(value))
+    # Names of splits that no image is of are no mistake.
+    assume(name != "splits" or not isinstance(value, list) or value[:1] != [""])
     described[name] = value
     del described["digest"]
     write_digested(packed / SET, described)
