@@ -1,10 +1,9 @@
 """What the bytes of an image say of it before they are decoded."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What is known of an image by its header.
 
     Attributes:

@@ -10,11 +10,11 @@ from shards.formats.ifd import orientation
 
 MAGIC = b"\xff\xd8\xff"
 _EXIF = b"Exif\0\0"
-_APP1, _START_OF_SCAN, _END = 0xE1, 0xDA, 0xD9
+_APP1, _ENDS = 0xE1, {0xD9, 0xDA}
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
 _DIFFERENTIAL = {0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF}
 _JPEG_LS = 0xF7
-_BARE = {0x00, 0x01, *range(0xD0, 0xD9)}  # what no length follows
+_BARE = {0x00, 0x01, *range(0xD0, 0xD9), 0xFF}  # what no length follows
 # Sampling factors (4 bits across, 4 bits down) of the three channels, of which TurboJPEG can tell the kind of subsampling.
 TURBO_SAMPLINGS = {
     bytes.fromhex(factors)
@@ -26,10 +26,13 @@ def header(data: bytes) -> Header:
     """Read the header of bytes that begin with MAGIC; what makes no sense is left for the decoder to tell."""
     turned = 0
     for marker, start, end in _segments(data):
+        if marker in _FRAMES:  # EXIF data stand before it
+            frame = data[start:end]
+            if len(frame) <= 5:
+                break
+            return Header("JPEG", _refusal(marker, frame[0], frame[5]), turned or 1, turbo=_is_turbo(frame))
         if marker == _APP1 and data.startswith(_EXIF, start):
             turned = turned or orientation(data[start + len(_EXIF) : end])
-        elif marker in _FRAMES and end - start > 5:  # EXIF data stand before it
-            return Header("JPEG", _refusal(marker, data[start], data[start + 5]), turned or 1, turbo=_is_turbo(data[start:end]))
     return Header("JPEG", turbo=True)
 
 
@@ -38,12 +41,13 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     at, last = 2, len(data) - 4
     while 0 <= (at := data.find(b"\xff", at)) <= last:
         marker = data[at + 1]
-        if marker in (_START_OF_SCAN, _END):
-            return
-        if marker == 0xFF or marker in _BARE:
-            at += 1 if marker == 0xFF else 2
+        if marker in _BARE:
+            at += 1
             continue
-        end = min(at + 2 + max(2, data[at + 2] << 8 | data[at + 3]), len(data))
+        if marker in _ENDS:
+            return
+        length = data[at + 2] << 8 | data[at + 3]
+        end = at + 2 + length if length > 2 else at + 4
         yield marker, at + 4, end
         at = end
 
