@@ -11,6 +11,7 @@ from rich.console import Console
 from dsva.config import Config, load
 from dsva.experiment import Experiment
 from dsva.files import write_atomically
+from dsva.train.gate import admit
 from dsva.train.run import run
 from dsva.zeroshot.classes import MIN_SEEN
 from dsva.zeroshot.results import RESULTS, Head, Results
@@ -132,6 +133,8 @@ def planned(path: Path, overrides: Sequence[str], seeds: int) -> list[Row]:
     for row in rows:
         for config in (row.runs[0], *([row.validation] if row.validation else ())):
             Experiment.open(config)
+        for _, config in row.in_order():
+            admit(config.run.dir, config)
     return rows
 
 

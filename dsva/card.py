@@ -1,6 +1,7 @@
 """The README.md of an exported model: what it is, what it was trained and tested on, how to load it."""
 
 from dsva.model.exported import Exported
+from dsva.starts import described
 from dsva.zeroshot.results import Results
 from dsva.zeroshot.tables import confidence, summary
 
@@ -91,7 +92,7 @@ def card(exported: Exported, backbone: str, results: Results | None) -> str:
         "optimizer steps": f"{source.step:,}",
         "checkpoint, sha256": source.checkpoint_sha256,
         "shard set, digest": source.data_digest,
-        "code": " ".join(f"{name} {value}" for name, value in source.code.items() if value),
+        "code": described(source.code),
     }
     if results:
         made = results.provenance

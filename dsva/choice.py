@@ -18,6 +18,7 @@ from dsva.ablation import finished
 from dsva.config import Config, dump, load
 from dsva.experiment import Experiment
 from dsva.files import write_atomically
+from dsva.train.gate import admit
 from dsva.train.run import run
 from dsva.zeroshot.results import CHOICE, RESULTS, Results
 from dsva.zeroshot.tables import Table, percent
@@ -61,7 +62,7 @@ def choose(path: Path, overrides: Sequence[str], grid: Mapping[str, Sequence[str
         raise UserError(f"{path} must be the final, honest run: leave validation.partition and eval.protocol out")
     points = [_point(path, overrides, base, changes) for changes in itertools.product(*_changes(grid))]
     for each in itertools.chain.from_iterable(point.runs for point in points):
-        Experiment.open(each)
+        admit(each.run.dir, each, Experiment.open(each).hashes())
     for point in points:
         for config in point.runs:
             if finished(config):

@@ -1,23 +1,148 @@
-"""Small files that are either the old ones or the new ones, and files of lines whose last may be half written."""
+"""Small files that are either the old ones or the new ones, files that grow by whole pieces, and disks without room."""
 
 import errno
 import json
 import os
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what the system says where there is no room
+from shards.errors import UserError
+
+# What the system says where there is no room. EIO is none of them: a disk that fails is no mistake of the user's, and the next
+# start may be on another node.
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a text file in one step; a crash leaves the old one."""
+class NoRoomError(UserError, OSError):
+    """There was no room for a file; what was there before is as it was.
+
+    Attributes:
+        reason: in the system's words, with the file.
+    """
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        self.reason = f"{path} cannot be written ({error.strerror})"
+        super().__init__(f"{self.reason}: make room there, and give the same command again")
+        self.errno = error.errno
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Name `path` where the work of the context fails for want of room.
+
+    Raises:
+        NoRoomError: there is none.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL or isinstance(error, NoRoomError):
+            raise
+        raise NoRoomError(path, error) from None
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace a file in one step; a crash leaves the old one. Text is written as UTF-8.
+
+    Raises:
+        NoRoomError: there is no room for it; the old one is left, and nothing beside it.
+    """
     beside = path.with_name(f".{path.name}.writing")
-    with beside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    with room_for(path):
+        try:
+            with beside.open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except OSError:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder beside `path`, which takes its place when the context ends well, and is gone where not.
+
+    Raises:
+        UserError: `path` exists and is not an empty folder.
+        NoRoomError: there is no room for what is written to it.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path} exists and is not an empty folder: give a new one")
+    beside = path.absolute().with_name(f".{path.absolute().name}.writing")
+    shutil.rmtree(beside, ignore_errors=True)
+    with room_for(path):
+        try:
+            beside.mkdir(parents=True)
+            yield beside
+            beside.rename(path)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+class Growing:
+    """A file that grows by pieces, each of which is written whole; one for which there is no room is owed.
+
+    Attributes:
+        short: whether there was no room the last time; what is owed is written before the next piece.
+    """
+
+    def __init__(self, path: Path, head: bytes = b"") -> None:
+        """Begin with `head`, written with the first piece, which makes the file if need be."""
+        self._path, self._owed, self.short = path, head, False
+        self._file: FileIO | None = None
+
+    def add(self, piece: bytes) -> None:
+        """Write what is owed and a piece.
+
+        Raises:
+            NoRoomError: there is no room for them; the file is as it was, and they are owed.
+        """
+        self._owed += piece
+        self.short = True
+        with room_for(self._path):
+            if self._file is None:
+                self._path.parent.mkdir(exist_ok=True)
+                self._file = self._path.open("ab", buffering=0)
+            end = os.fstat(self._file.fileno()).st_size
+            try:
+                left = memoryview(self._owed)
+                while left:
+                    left = left[self._file.write(left) :]
+            except OSError:
+                os.ftruncate(self._file.fileno(), end)
+                raise
+        self._owed, self.short = b"", False
+
+    def close(self) -> None:
+        """Close the file; what is owed is lost.
+
+        Raises:
+            NoRoomError: only now did the system say that there was no room.
+        """
+        if self._file:
+            with room_for(self._path):
+                self._file.close()
+
+
+def append_line(path: Path, values: Mapping[str, Any]) -> None:
+    """Add an object to a file of one in JSON a line, whole or not at all.
+
+    Raises:
+        NoRoomError: there is no room for it.
+    """
+    torn = path.is_file() and not path.read_bytes().endswith(b"\n")  # by a kill: the next line is not to be lost with it
+    file = Growing(path, b"\n" if torn else b"")
+    try:
+        file.add(f"{json.dumps(values)}\n".encode())
+    finally:
+        file.close()
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -9,15 +9,17 @@ from rich.console import Console
 
 from dsva import card
 from dsva.experiment import Experiment
-from dsva.files import write_atomically
+from dsva.files import whole_folder, write_atomically
 from dsva.model.dsva import DSVA
 from dsva.model.exported import Clip, Exported, Source, write_config, write_weights
 from dsva.ranks import Ranks
+from dsva.starts import code_of
 from dsva.train.checkpoint import PREFIX, Checkpoint, load_trained
-from dsva.train.record import CHECKPOINTS, read_config, refuse_other
+from dsva.train.gate import CHECKPOINTS, admit
+from dsva.train.record import read_config
 from dsva.zeroshot.baselines import baselines
 from dsva.zeroshot.evaluate import evaluate, report
-from dsva.zeroshot.results import RESULTS, Results, code_version, provenance
+from dsva.zeroshot.results import RESULTS, Results, provenance
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,7 @@ class Trained:
             UserError: no run, no complete checkpoint, or a configuration or data that is not what it was trained with.
         """
         config = read_config(folder, overrides)
-        refuse_other(folder, config)  # other classes or shares would test on what was trained on
+        admit(folder, config)  # other classes or shares would test on what was trained on; inputs are the checkpoint's matter
         experiment = Experiment.open(config)
         model = experiment.build_model()
         checkpoint = load_trained(model, folder / CHECKPOINTS, experiment.hashes(), prefix)
@@ -59,10 +61,17 @@ class Trained:
         Raises:
             UserError: the folder is not empty.
         """
+        with whole_folder(target) as folder:
+            exported = self._exported(write_weights(folder, self.model.state_dict()))
+            backbone = self.experiment.config.model.backbone
+            write_atomically(folder / card.NAME, card.card(exported, backbone, self._results()))
+            write_config(folder, exported)
+        return target
+
+    def _exported(self, weights_sha256: str) -> Exported:
         config, sets, table = self.experiment.config, self.experiment.sets, self.experiment.table
-        sha256 = write_weights(target, self.model.state_dict())
-        exported = Exported(
-            weights_sha256=sha256,
+        return Exported(
+            weights_sha256=weights_sha256,
             model=config.model.model_copy(update={"gradient_checkpointing": False, "compile": False}),
             clip=Clip.of(self.model.backbone.config),
             image_size=config.data.image_size,
@@ -78,12 +87,9 @@ class Trained:
                 step=self.checkpoint.step,
                 checkpoint_sha256=self.checkpoint.sha256(),
                 data_digest=self.experiment.shards.digest,
-                code=code_version(),
+                code=code_of(config.run.dir, self.checkpoint.step),
             ),
         )
-        write_atomically(target / card.NAME, card.card(exported, config.model.backbone, self._results()))
-        write_config(target, exported)
-        return target
 
     def _results(self) -> Results | None:
         """Return the results of this very checkpoint, if it was scored."""
@@ -102,7 +108,6 @@ def evaluate_run(folder: Path, overrides: Sequence[str], console: Console) -> No
     ranks = Ranks(trained.experiment.config.train.precision)
     model = trained.model.to(ranks.device)
     decisions = evaluate(trained.experiment, model, ranks) | baselines(trained.experiment, model, ranks)
-    if ranks.rank == 0:
-        made = provenance(trained.experiment, trained.checkpoint.step, trained.checkpoint.sha256(), str(ranks.device))
-        report(trained.experiment, decisions, made, console)
+    made = provenance(trained.experiment, trained.checkpoint.step, trained.checkpoint.sha256(), str(ranks.device))
+    ranks.on_first(lambda: report(trained.experiment, decisions, made, console))
     ranks.close()

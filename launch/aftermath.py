@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from dsva.train.watchdog import HUNG
+from launch.claim import may_follow, newest_generation
 from launch.folder import FAULT, MISTAKE, JobFolder
 from launch.insist import insist
 from launch.place import Place
@@ -58,8 +59,11 @@ def main(runs: str, limit: str, code: str) -> None:
     """Requeue the job of this batch script if it shall start again."""
     place = Place.of(os.environ)
     run = json.loads(Path(runs).read_text())[int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))]
+    folder = JobFolder(Path(run))
+    if not may_follow(folder, *newest_generation(folder), place):
+        sys.exit(f"{run} is another job's: it is left alone")
     try:
-        again = aftermath(JobFolder(Path(run)), place.start, int(code), int(limit), _cancelled())
+        again = aftermath(folder, place.start, int(code), int(limit), _cancelled())
     except OSError as error:  # without a note of its crashes it might start again for ever
         sys.exit(f"{run}: {described(int(code))}, and this cannot be noted: {error}")
     if again:

@@ -70,7 +70,7 @@ def export(
 
 def _checkpoints(run_dir: Path) -> "list[Checkpoint]":
     from dsva.train.checkpoint import BEST, PREFIX, stored
-    from dsva.train.record import CHECKPOINTS
+    from dsva.train.gate import CHECKPOINTS
 
     found = [checkpoint for prefix in (PREFIX, BEST) for checkpoint in stored(run_dir / CHECKPOINTS, prefix)]
     if not found:

@@ -23,6 +23,10 @@ BEAT, STOPPED = 5.0, 30.0  # seconds between beats, and after which a heart has 
 OVERTAKEN = 75  # exit code of a holder that was replaced
 
 
+class HeldError(UserError):
+    """Another process works on the run, whose notes are that one's."""
+
+
 class Claim:
     """The right to work on a run, held by rank 0 for its job; a context manager.
 
@@ -34,7 +38,7 @@ class Claim:
         """Take the run up.
 
         Raises:
-            UserError: another process works on it.
+            HeldError: another process works on it.
         """
         folder.path.mkdir(parents=True, exist_ok=True)
         self._folder, self._place = folder, place
@@ -42,7 +46,7 @@ class Claim:
         while not self.generation:
             newest, holder = newest_generation(folder)
             if not may_follow(folder, newest, holder, place):
-                raise UserError(
+                raise HeldError(
                     f"{folder.run} is being worked on by job {holder['job']} on {holder['host']} (generation {newest}): "
                     "wait for it, or cancel it"
                 )

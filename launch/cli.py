@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dsva import importing
+from dsva.files import FULL
 from launch.archive.commands import pack, shards_app
 from launch.attributes import app as attributes_app
 from launch.checkpoints import app as checkpoint_app
@@ -98,6 +99,8 @@ def main() -> None:
     except UserError as error:
         sys.exit(_refused(str(error)))
     except OSError as error:
+        if error.errno in FULL:
+            sys.exit(_refused(f"{error.filename or 'a file'} cannot be written ({error.strerror}): make room, and try again"))
         # Of the file system, if it names a file: a name that is too long, a folder that is none, one that cannot be written.
         if error.filename is None:
             raise

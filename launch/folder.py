@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dsva.files import write_atomically
-from dsva.train.record import JOB
+from dsva.train.gate import ASKED, JOB
 
 MISTAKE, FAULT = 2, 1  # exit codes: what only a person can mend, and what may go away by itself
 TAIL = 16384  # bytes: some 30 lines, among which the newest validation is
@@ -39,7 +39,7 @@ class JobFolder:
     @property
     def config(self) -> Path:
         """The resolved configuration."""
-        return self.path / "config.yaml"
+        return self.run / ASKED
 
     def read(self, name: str) -> dict[str, Any] | None:
         """Return one of the folder's small JSON files; None where there is none, or none that can be read."""

@@ -19,8 +19,8 @@ from typing import Any
 from rich.console import Console
 
 from dsva import importing
-from dsva.files import FULL
-from launch.claim import Claim
+from dsva.files import room_for
+from launch.claim import Claim, HeldError
 from launch.folder import FAULT, MISTAKE, JobFolder
 from launch.insist import insist
 from launch.place import Place, meet
@@ -49,23 +49,22 @@ class Job:
         with ExitStack() as stack:
             claim = None
             try:
-                if place.rank == 0:
-                    claim = stack.enter_context(Claim(folder, place))
-                    folder.forget_failure()
-                code = _train(folder, place)
+                with room_for(folder.run):
+                    if place.rank == 0:
+                        claim = stack.enter_context(Claim(folder, place))
+                        folder.forget_failure()
+                    code = _train(folder, place)
+                    if claim and code == 0:
+                        folder.write("done.json", generation=claim.generation, start=place.start, scores=_scores(folder.run))
             except UserError as error:
-                folder.fail(str(error), MISTAKE)
+                if not isinstance(error, HeldError):
+                    folder.fail(str(error), MISTAKE)
                 print(f"error: {error}", file=sys.stderr, flush=True)
                 sys.exit(MISTAKE)
             except Exception as error:
-                full = isinstance(error, OSError) and error.errno in FULL
-                room = f"; make room in {folder.run}, and start it again" if full else ""
-                said = f"rank {place.rank} on {_node()}: {type(error).__name__}: {_first_line(error)}{room}"
-                folder.fail(said, MISTAKE if full else FAULT)
+                folder.fail(f"rank {place.rank} on {_node()}: {type(error).__name__}: {_first_line(error)}", FAULT)
                 raise
-            if claim and code == 0:
-                folder.write("done.json", generation=claim.generation, start=place.start, scores=_scores(folder.run))
-            elif claim:
+            if claim and code:
                 _stopped(folder, claim, code - STOPPED)
         if code:
             sys.exit(code)

@@ -7,8 +7,8 @@ from pathlib import Path
 import dsva
 import launch
 import shards
-from dsva.files import write_atomically
-from dsva.zeroshot.results import SNAPSHOT, code_diff, code_version
+from dsva.code import SNAPSHOT, code_diff, code_version
+from dsva.files import room_for, write_atomically
 
 PACKAGES = (shards, dsva, launch)
 
@@ -17,6 +17,11 @@ def take(folder: Path) -> Path:
     """Copy the three packages into the new folder `folder`, with their commit and uncommitted changes; return it."""
     for package in PACKAGES:
         source = Path(str(package.__file__)).parent
-        shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in sorted(source.rglob("*")):
+            copy = folder / file.relative_to(source.parent)
+            if file.is_file() and "__pycache__" not in file.parts:
+                with room_for(copy):
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(file, copy)
     write_atomically(folder / SNAPSHOT, json.dumps({"version": code_version(), "diff": code_diff()}, indent=1) + "\n")
     return folder

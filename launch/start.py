@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -11,6 +11,8 @@ from rich.console import Console
 
 from dsva.config import Config, dump
 from dsva.files import write_atomically
+from dsva.train.gate import FREE, Standing, admit, differences
+from dsva.train.record import read_config
 from launch import cluster as slurm
 from launch import snapshot
 from launch.cluster import ClusterConfig
@@ -33,9 +35,14 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Checked:
-    """What was learned about a run's inputs when they were checked: the shard set's digest, and the number of attributes."""
+    """What was learned about a run's inputs when they were checked.
 
-    digest: str
+    Attributes:
+        inputs: their digests, as `dsva.experiment.Experiment.hashes` gives them.
+        attributes: their number.
+    """
+
+    inputs: Mapping[str, str]
     attributes: int
 
 
@@ -76,11 +83,28 @@ def check(config: Config, processes: int) -> Checked:
             f"data.batch_size={config.data.batch_size} cannot be shared by {processes} processes x {config.train.accumulation} "
             "accumulation steps: raise it, or lower those"
         )
-    return Checked(experiment.shards.digest, len(experiment.table.names))
+    return Checked(experiment.hashes(), len(experiment.table.names))
+
+
+def complete(config: Config, checked: Checked) -> bool:
+    """Pass the gate of the configuration's run directory; say whether its run is there and complete.
+
+    Raises:
+        UserError: as `dsva.train.gate.admit`; or the run is complete, and asked for with other figures than it has.
+    """
+    folder = config.run.dir
+    if admit(folder, config, checked.inputs) is not Standing.COMPLETE:
+        return False
+    for key, before, now in differences(read_config(folder), config, FREE):
+        raise UserError(
+            f"run.dir={folder} holds the complete run with {key}={before}, not {now}, which only scoring depends on: give "
+            f"`dsva eval {folder} {key}={now}`"
+        )
+    return True
 
 
 def write_down(config: Config) -> Path:
-    """Write the configuration into the run's job folder; return the run directory."""
+    """Write a configuration that has passed the gate (`dsva.train.gate`) into the run's job folder; return the run directory."""
     folder = JobFolder(config.run.dir)
     folder.path.mkdir(parents=True, exist_ok=True)
     write_atomically(folder.config, dump(config))
@@ -137,7 +161,7 @@ def queue(jobs: Sequence[Work], name: str, folder: Path, cluster: ClusterConfig,
     """Queue jobs with a copy of the code, in the next numbered folder in `folder`; return the number of each."""
     submission = _new_folder(folder)
     snapshot.take(submission / "code")
-    (submission / "runs.json").write_text(json.dumps([str(job.run) for job in jobs], indent=1) + "\n")
+    write_atomically(submission / "runs.json", json.dumps([str(job.run) for job in jobs], indent=1) + "\n")
     return slurm.submit(cluster, name, submission, jobs, at_once)
 
 

@@ -60,6 +60,9 @@ def submit(
     cluster, console = cluster_config(defaults, changes), Console(soft_wrap=True, highlight=False)
     settled = start.resolved(load(config, overrides or []))
     checked = start.check(settled, cluster.processes)
+    if start.complete(settled, checked):
+        console.print(f"{settled.run.dir} is complete, there is nothing to start; `dsva eval` scores it again", markup=False)
+        return
     print_estimates([Estimate.of(settled, checked.attributes, cluster)], cluster, console)
     folder = JobFolder(settled.run.dir)
     name, submissions = settled.run.dir.name, folder.path / "slurm"

@@ -1,12 +1,13 @@
 """A trained model by itself: a folder with model.safetensors and config.json, which needs neither run nor shards nor pickle."""
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig
 
@@ -165,16 +166,11 @@ def check_groups(groups: int, attributes: int) -> None:
 
 
 def write_weights(folder: Path, state: dict[str, Tensor]) -> str:
-    """Write a model's state into a new folder; return the file's sha256.
-
-    Raises:
-        UserError: the folder is not empty.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists and is not an empty folder: give a new one")
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, folder / WEIGHTS)
-    return file_sha256(folder / WEIGHTS)
+    """Write a model's state into a folder; return the file's sha256."""
+    # As bytes: what the package says of a file that it cannot write is not what the system said.
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
+    write_atomically(folder / WEIGHTS, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def write_config(folder: Path, exported: Exported) -> None:

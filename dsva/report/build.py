@@ -23,8 +23,9 @@ from dsva.report.overlays import Pixels
 from dsva.report.page import Charts, Decision, Facts, Gallery, Section, TableSection, write_page
 from dsva.report.panels import panel
 from dsva.report.published import published
+from dsva.starts import STARTS
 from dsva.train.metrics import METRICS
-from dsva.train.record import ENVIRONMENT, STARTS
+from dsva.train.record import ENVIRONMENT
 from dsva.train.slowest import slowest_table
 from dsva.trained import Trained
 from dsva.viewer import Viewer

@@ -41,7 +41,7 @@ def explain_images(viewer: Viewer, images: Sequence[str], target: Path) -> tuple
         for explanation, picture in explained(viewer, seen):
             target.mkdir(parents=True, exist_ok=True)
             file = f"{len(records):04d}_{re.sub(r'[^A-Za-z0-9.-]+', '_', explanation.image)[-80:]}.png"
-            (target / file).write_bytes(panel(picture, explanation))
+            write_atomically(target / file, panel(picture, explanation))
             explanations.append(explanation)
             records.append({"panel": file, **explanation.record()})
     if records:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
+from dsva.files import write_atomically
 from dsva.report.charts import WIDE, Drawing
 from dsva.report.style import SCRIPT, STYLE
 from dsva.zeroshot.tables import Table
@@ -167,7 +168,7 @@ def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -
         parts.extend(section.body(anchor))
         parts.append("</section>")
     parts.append(f"</main></div><script>{SCRIPT}</script></body></html>\n")
-    path.write_text("\n".join(part for part in parts if part), encoding="utf-8")
+    write_atomically(path, "\n".join(part for part in parts if part))
 
 
 def _head(title: str) -> str:

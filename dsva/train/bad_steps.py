@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 
 from dsva.config import FaultsConfig
+from dsva.files import NoRoomError, append_line
 from shards.errors import UserError
 
 BAD_STEPS = "bad_steps.jsonl"
@@ -106,11 +108,12 @@ class BadSteps:
             f"({len(self.course.skipped)} of at most {self._config.skip_budget} within {self._config.skip_window} steps); "
             f"its images: {', '.join(keys[:NAMED])}{more}, all in {self._run / BAD_STEPS}"
         )
-        note(self._run, step=step + 1, shift=self.course.shift, images=list(keys))
+        note(self._run, self._console, step=step + 1, shift=self.course.shift, images=list(keys))
 
 
-def note(run: Path, **facts: Any) -> None:
-    """Add a line to the record of bad steps."""
-    line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
-    with (run / BAD_STEPS).open("a") as file:
-        file.write(json.dumps(line) + "\n")
+def note(run: Path, console: Console, **facts: Any) -> None:
+    """Add a line to the record of bad steps; where there is no room for it, a warning is all that is left of it."""
+    try:
+        append_line(run / BAD_STEPS, {"time": datetime.now(UTC).isoformat(timespec="seconds"), **facts})
+    except NoRoomError as error:
+        console.print(f"[bold red]warning:[/] {escape(error.reason)}, so this is not on record: {escape(json.dumps(facts))}")

@@ -11,7 +11,7 @@ from dsva.config import Config
 from dsva.ranks import Ranks
 from dsva.train.bad_steps import Course, GoBackError, note
 from dsva.train.checkpoint import Checkpoint, newest, stored
-from dsva.train.record import CHECKPOINTS
+from dsva.train.gate import CHECKPOINTS
 
 
 def beginning(
@@ -44,7 +44,7 @@ def beginning(
                 f"after those of step {back.failed + 1}"
             )
             _drop_newer(config.run.dir / CHECKPOINTS, step)
-            note(config.run.dir, went_back_to=step, shift=course.shift)
+            note(config.run.dir, console, went_back_to=step, shift=course.shift)
         console.print(f"continuing from {found.path}" if found else "starting from step 0", markup=False, soft_wrap=True)
     return found, course
 

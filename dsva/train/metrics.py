@@ -5,28 +5,29 @@ import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch.utils.tensorboard import SummaryWriter
 
-from dsva.files import write_atomically
+from dsva.files import Growing, NoRoomError, write_atomically
+from dsva.train.board import Board
 
 METRICS = "metrics.jsonl"
 
 
 class Metrics:
-    """Lines of metrics by step; a restarted run goes on where its checkpoint left off, in one continuous curve."""
+    """Lines of metrics by step; a restarted run goes on where its checkpoint left off, in one continuous curve.
+
+    What finds no room is a warning: it is written as soon as there is room again.
+    """
 
     def __init__(self, folder: Path, start: int, steps: int, console: Console) -> None:
-        path = folder / METRICS
-        # What was logged after the checkpoint will be computed and logged again.
-        write_atomically(path, "".join(_lines_until(path, start)))
-        self._file = path.open("a")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
+        self._lines, self._board = Growing(folder / METRICS), Board(folder / "tensorboard", start)
         self._console = console
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -58,11 +59,10 @@ class Metrics:
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Write one line for the state after `step` optimizer steps; numbers also go to TensorBoard."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                self._board.add_scalar(name, value, step)
+        line = json.dumps({"step": step, **values}) + "\n"
+        self._keep(self._lines, lambda: self._lines.add(line.encode()))
+        figures = {name: value for name, value in values.items() if isinstance(value, int | float)}
+        self._keep(self._board, lambda: self._board.show(step, figures))
         note = "  ".join(f"{name} {value:.4g}" for name, value in values.items() if name in ("loss/total", "images_per_second"))
         self._progress.update(self._task, completed=step, note=note)
         if not self._console.is_terminal:
@@ -71,8 +71,19 @@ class Metrics:
     def close(self) -> None:
         """Flush and close everything."""
         self._progress.stop()
-        self._file.close()
-        self._board.close()
+        for file in (self._lines, self._board):
+            self._keep(file, partial(file.add, b""), "what is owed is lost")
+            self._keep(file, file.close, "the last of it may be lost")
+
+    def _keep(self, file: Growing, write: Callable[[], object], so: str = "") -> None:
+        """Write to a file; say once that there is no room, and each time what is lost by it."""
+        told = file.short
+        try:
+            write()
+        except NoRoomError as error:
+            if so or not told:
+                then = so or "training goes on, and it is written when there is room again"
+                self._console.print(f"[bold red]warning:[/] {escape(error.reason)}: {then}; make room on the disk")
 
 
 class Stopwatch:
@@ -109,13 +120,19 @@ class Stopwatch:
         return values
 
 
-def _lines_until(path: Path, step: int) -> list[str]:
-    """Return the lines of steps up to `step`, but for what a kill or a full disk has left of others."""
-    if not path.is_file():
-        return []
+def cut(path: Path, step: int) -> None:
+    """Leave only the lines of steps up to `step` in the file: those after it will be computed and logged again.
+
+    What a kill has left of a line goes too.
+
+    Raises:
+        NoRoomError: there is none for what is left.
+    """
+    text = path.read_text(errors="replace") if path.is_file() else ""
     lines = []
-    for line in path.read_text(errors="replace").split("\n")[:-1]:
+    for line in text.split("\n")[:-1]:
         with suppress(ValueError, TypeError, KeyError):
             if json.loads(line)["step"] <= step:
                 lines.append(f"{line}\n")
-    return lines
+    if (kept := "".join(lines)) != text:
+        write_atomically(path, kept)

@@ -2,8 +2,8 @@
 
 config.yaml          the resolved configuration
 environment.json     versions, device, command line, code version
-code.diff            what the checkout held beyond its commit, if anything
-starts.jsonl         every start: when, where, why, from which step
+code/                what the checkouts of its starts held beyond their commits, if anything
+starts.jsonl         every start: when, where, why, from which step, on which inputs, with which code
 ended.json           why the run ended the last time, as far as it could still say so; gone once it goes on
 bad_steps.jsonl      steps that were left out, with their images, and going back because of them
 checkpoints/         complete checkpoints
@@ -19,40 +19,26 @@ import platform
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
+from dsva.code import running_code
 from dsva.config import Config, dump, load
-from dsva.files import write_atomically
+from dsva.files import NoRoomError, append_line, write_atomically
+from dsva.starts import STARTS
+from dsva.train.gate import CONFIG, admit
 from dsva.train.mistakes import REFUSED
-from dsva.zeroshot.results import code_diff, code_version
 from shards.errors import UserError
 
-CONFIG, ENVIRONMENT, DIFF, STARTS, CHECKPOINTS = "config.yaml", "environment.json", "code.diff", "starts.jsonl", "checkpoints"
-ENDED = "ended.json"
-JOB = "job"  # whoever starts the run may keep his notes there before the run begins
-# What may differ between starts of one run: it changes how the run is carried out, not what it computes.
-# Of the inputs, checkpoints know the content: they may have been moved.
-FREE = {("data", "shards"), ("classes", "attributes"), ("classes", "splits"), ("run", "dir")}
-FREE |= {("data", "workers"), ("data", "prefetch"), ("run", "log_every"), ("run", "keep")}
-FREE |= {
-    ("run", "checkpoint_every"),
-    ("run", "keep_every"),
-    ("run", "async_save"),
-    ("train", "engine"),
-    ("train", "deepspeed"),
-    ("eval", "batch_size"),
-    ("eval", "gamma"),
-    ("eval", "validation_run"),
-    ("validation", "every"),
-    ("faults", "hang_seconds"),
-}
+ENVIRONMENT, ENDED = "environment.json", "ended.json"
+CODE = "code"
 
 
-def open_record(config: Config) -> TextIO:
-    """Create the run directory or check that it belongs to the same configuration; return its lock, to be kept open.
+def open_record(config: Config, inputs: Mapping[str, str] | None = None) -> TextIO:
+    """Create the run directory or pass its gate, see `dsva.train.gate.admit`; return its lock, to be kept open.
 
     Nothing else is written yet: a start that is refused after all leaves the record as it was.
 
@@ -60,10 +46,7 @@ def open_record(config: Config) -> TextIO:
         UserError: the directory holds another run, something else, cannot be made, or is in use by a running process.
     """
     folder = config.run.dir
-    if (folder / CONFIG).is_file():
-        refuse_other(folder, config)
-    elif folder.is_dir() and any(entry.name not in (".lock", REFUSED, JOB) for entry in folder.iterdir()):
-        raise UserError(f"run.dir={folder} is not empty and holds no run: give a new folder")
+    admit(folder, config, inputs)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("a")
@@ -92,8 +75,9 @@ def read_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def note_end(folder: Path, why: str) -> None:
-    """Leave word for the next start why this one ends."""
-    write_atomically(folder / ENDED, json.dumps({"why": why}) + "\n")
+    """Leave word for the next start why this one ends, if there is room for it."""
+    with suppress(NoRoomError):
+        write_atomically(folder / ENDED, json.dumps({"why": why}) + "\n")
 
 
 def why_started(folder: Path, environment: Mapping[str, str]) -> str:
@@ -119,38 +103,30 @@ def unlike_before(folder: Path, hardware: Mapping[str, Any]) -> str:
     return f"{'; '.join(changes)}: the finished weights will not be those of an uninterrupted run to the last bit"
 
 
-def note_start(config: Config, step: int, hardware: Mapping[str, Any], why: str) -> None:
-    """Write the configuration, add this start to the lineage and describe its environment, `hardware` included."""
+def note_start(config: Config, step: int, inputs: Mapping[str, str], hardware: Mapping[str, Any], why: str) -> None:
+    """Write the configuration, add this start to the lineage and describe its environment, `hardware` included.
+
+    Raises:
+        NoRoomError: there is no room for it; a start that is not in the lineage must not take steps.
+    """
     folder = config.run.dir
+    code, diff = running_code()
+    name = f"{CODE}/{code['sha256'][:16]}.diff" if diff else None
     write_atomically(folder / CONFIG, dump(config))
     packages = ("dsva", "torch", "accelerate", "transformers", "webdataset", "numpy")
     environment: dict[str, Any] = {
         "command": sys.argv,
-        "code": code_version(),
+        "code": code,
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
         **hardware,
     }
     write_atomically(folder / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
-    if diff := code_diff():
-        write_atomically(folder / DIFF, diff)
-    else:
-        (folder / DIFF).unlink(missing_ok=True)
+    if name:
+        (folder / CODE).mkdir(exist_ok=True)
+        write_atomically(folder / name, diff)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    with (folder / STARTS).open("a") as file:
-        start = {"time": now, "host": socket.gethostname(), "pid": os.getpid(), "step": step, "why": why}
-        file.write(json.dumps(start) + "\n")
+    start = {"time": now, "host": socket.gethostname(), "pid": os.getpid(), "step": step, "why": why}
+    append_line(folder / STARTS, {**start, "inputs": dict(inputs), "code": {**code, "diff": name}})
     for name in (ENDED, REFUSED):
         (folder / name).unlink(missing_ok=True)
-
-
-def refuse_other(folder: Path, config: Config) -> None:
-    """Raise a UserError unless a configuration computes what the run in `folder` does."""
-    before, now = read_config(folder).model_dump(mode="json"), config.model_dump(mode="json")
-    for section, values in now.items():
-        for key, value in values.items():
-            if (section, key) not in FREE and before[section][key] != value:
-                raise UserError(
-                    f"run.dir={folder} holds a run with {section}.{key}={before[section][key]}, not {value}: "
-                    "give another run.dir, or the value it began with"
-                )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -15,13 +16,15 @@ from dsva.config import Config
 from dsva.experiment import Experiment
 from dsva.processes import described
 from dsva.ranks import Ranks
+from dsva.starts import other_code
 from dsva.train.bad_steps import GoBackError
 from dsva.train.checkpoint import newest
-from dsva.train.metrics import METRICS, Metrics
+from dsva.train.gate import CHECKPOINTS
+from dsva.train.metrics import METRICS, Metrics, cut
 from dsva.train.mistakes import mistakes_of_all
 from dsva.train.orphans import leave_with_launcher
 from dsva.train.phases import Phases
-from dsva.train.record import CHECKPOINTS, note_end, note_start, open_record, unlike_before, why_started
+from dsva.train.record import note_end, note_start, open_record, unlike_before, why_started
 from dsva.train.slowest import slowest_table
 from dsva.train.spending import hardware
 from dsva.train.stopping import Lead, StoppedError, StopSignal
@@ -56,7 +59,7 @@ def run(config: Config, console: Console) -> int:
         # which changes the order in which three ranks or more are summed, and with it the last bits of a continued run.
         ranks = Ranks(config.train.precision, unused_parameters=True, deepspeed=deepspeed_settings(config))
         stack.callback(ranks.close)
-        ranks.on_first(lambda: stack.enter_context(open_record(config)))
+        ranks.on_first(lambda: stack.enter_context(open_record(config, experiment.hashes())))
         start, phases = ranks.first(f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"), Phases(ranks.device)
         if ranks.world_size > 1:
             stack.enter_context(mistakes_of_all(config.run.dir, start, ranks.rank))
@@ -69,8 +72,7 @@ def run(config: Config, console: Console) -> int:
         try:
             with Watchdog.over(config.run.dir, start, ranks.rank, config.faults.hang_seconds, lambda: (phases.now, phases.since)):
                 decisions = _to_the_end(experiment, ranks, phases, stop, lead, console)
-            if ranks.rank == 0:
-                _report(experiment, decisions, ranks, console)
+            ranks.on_first(partial(_report, experiment, decisions, ranks, console))
             ended, code = "finished", 0
         except StoppedError as stopped:
             ended, code = f"stopped by {signal.Signals(stopped.number).name} and saved", 128 + stopped.number
@@ -91,12 +93,7 @@ def _to_the_end(
     config, back = experiment.config, None
     while True:
         trainer = Trainer(experiment, ranks, console, phases, back)
-        if ranks.rank == 0:
-            why = "went back because of bad steps" if back else why_started(config.run.dir, os.environ)
-            here = hardware(ranks)
-            if trainer.start and (changed := unlike_before(config.run.dir, here)):
-                console.print(f"[bold yellow]warning:[/] {escape(changed)}")
-            note_start(config, trainer.start, here, why)
+        ranks.on_first(partial(_note_start, experiment, ranks, trainer.start, back, console))
         try:
             train(trainer, config, ranks, stop, lead, console)
             break
@@ -119,6 +116,17 @@ def _to_the_end(
         return decisions | baselines(experiment, Trained.open(config.run.dir).model.to(ranks.device), ranks, between)
 
 
+def _note_start(experiment: Experiment, ranks: Ranks, step: int, back: GoBackError | None, console: Console) -> None:
+    """Note this start, and say what is other than before and changes what comes of it."""
+    config = experiment.config
+    here = {**hardware(ranks), "engine": config.train.engine, "accumulation": config.train.accumulation}
+    why = "went back because of bad steps" if back else why_started(config.run.dir, os.environ)
+    if step:
+        for changed in filter(None, (unlike_before(config.run.dir, here), other_code(config.run.dir, step))):
+            console.print(f"[bold yellow]warning:[/] {escape(changed)}")
+    note_start(config, step, experiment.hashes(), here, why)
+
+
 def _report(experiment: Experiment, decisions: dict[str, Decisions], ranks: Ranks, console: Console) -> None:
     folder = experiment.config.run.dir
     checkpoint, _ = newest(folder / CHECKPOINTS)
@@ -137,6 +145,7 @@ def train(trainer: Trainer, config: Config, ranks: Ranks, stop: StopSignal, lead
     """
     steps, every = config.train.steps, config.run
     stop.agree(ranks)
+    ranks.on_first(partial(cut, every.dir / METRICS, trainer.start))
     with Metrics.on_rank(ranks.rank, every.dir, trainer.start, steps, console) as log:
         if trainer.owes_validation:
             trainer.save(trainer.start, _validated(trainer, trainer.start, log, ranks, stop))

@@ -22,10 +22,10 @@ from dsva.train.checkpoint import EMA, MODEL, OPTIMIZER, backbone_sha256
 from dsva.train.ema import Ema
 from dsva.train.engine import make_deterministic
 from dsva.train.engines import build_engine
+from dsva.train.gate import CHECKPOINTS
 from dsva.train.metrics import Stopwatch
 from dsva.train.optimizer import BACKBONE, NORM, set_learning_rate
 from dsva.train.phases import Phases
-from dsva.train.record import CHECKPOINTS
 from dsva.train.saving import Saver
 from dsva.train.schedule import factor
 from dsva.train.slowest import slowest

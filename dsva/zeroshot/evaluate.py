@@ -93,7 +93,6 @@ def report(experiment: Experiment, decisions: dict[str, Decisions], made: Proven
         results = results.model_copy(update={"optimism": optimism(folder / METRICS, {head: measured[head] for head in HEADS})})
     ids = np.sort(np.concatenate([sets.seen_test, sets.unseen_test]))
     Kept(ids, decisions, made.checkpoint_sha256).write(folder / DECISIONS)
-    results.write(folder / RESULTS)
     write_atomically(folder / "results.md", "\n".join(table(results).markdown() for table in TABLES))
     for head in HEADS:
         counts = decisions[head].zsl()[sets.n_seen :, sets.n_seen :]
@@ -104,6 +103,7 @@ def report(experiment: Experiment, decisions: dict[str, Decisions], made: Proven
             draw_confusion(folder / f"confusion_gzsl_{head}.png", counts, sets.classes, sets.n_seen, f"GZSL, {head} head")
         curves = {head: (curve(decisions[head]), gammas[head][0]) for head in HEADS}
         draw_curve(folder / "seen_unseen.png", curves, f"{experiment.split.name}: seen against unseen over gamma")
+    results.write(folder / RESULTS)  # last: it says that all is there
     for table in TABLES[:2]:
         console.print(table(results).rich())
     if made.cost:

@@ -8,8 +8,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
+from dsva.files import write_atomically
 from dsva.zeroshot.scores import Decisions
 from shards.errors import UserError
 from shards.order import Ids
@@ -38,10 +39,9 @@ class Kept:
         tensors: dict[str, NDArray[np.generic]] = {"ids": self.ids, "labels": first.labels}
         for source, decided in self.decisions.items():
             tensors |= {f"{source}/{part}": np.ascontiguousarray(getattr(decided, part)) for part in _PARTS}
-        beside = path.with_name(f".{path.name}.writing")
         sizes = {"n_seen": str(first.n_seen), "n_classes": str(first.n_classes)}
-        save_file(tensors, beside, {"checkpoint": self.checkpoint, "sources": "\n".join(self.decisions), **sizes})
-        beside.replace(path)
+        # As bytes: what the package says of a file that it cannot write is not what the system said.
+        write_atomically(path, save(tensors, {"checkpoint": self.checkpoint, "sources": "\n".join(self.decisions), **sizes}))
 
     @classmethod
     def read(cls, path: Path, checkpoint: str) -> Self:

@@ -1,5 +1,6 @@
 """Pictures of results as PNG files: the confusion matrix, and S against U over all gammas."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dsva.files import write_atomically
 from dsva.zeroshot.scores import Curve, harmonic
 
 MAX_NUMBERED = 40  # with more classes the cells are too small for numbers
@@ -89,6 +91,8 @@ def _harmonic_lines(axes: Axes) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG."""
+    """Write a figure as PNG, in one step."""
+    drawn = io.BytesIO()
     # No version of the drawing library in the file: the same figures give the same bytes.
-    figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
+    figure.savefig(drawn, format="png", dpi=DPI, metadata={"Software": None})
+    write_atomically(path, drawn.getvalue())

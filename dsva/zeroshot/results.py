@@ -1,7 +1,5 @@
 """results.json: the figures of a run, and everything needed to say where they come from."""
 
-import json
-import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -12,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-import dsva
 from dsva.config import EvalConfig, check
 from dsva.files import write_atomically
+from dsva.starts import changes, code_of
 from dsva.zeroshot.inputs import read_json, strings
 from dsva.zeroshot.scores import Decisions, chance, curve, harmonic, mean_accuracy
 from shards.errors import UserError
@@ -23,8 +21,6 @@ if TYPE_CHECKING:  # reading results needs no model
     from dsva.experiment import Experiment
 
 RESULTS, CHOICE = "results.json", "choice.json"
-CHECKOUT = Path(dsva.__file__).parents[1]
-SNAPSHOT = "snapshot.json"  # beside a copy of the packages: `version` and `diff` of the checkout that it was copied from
 NO_GAMMA = "zero: no validation run was given"
 
 
@@ -124,7 +120,10 @@ class Cost(Part):
 
 
 class Provenance(Part):
-    """Where the figures come from; hashes are sha256, `data_digest` is the shard set's own."""
+    """Where the figures come from; hashes are sha256, `data_digest` is the shard set's own.
+
+    `code` is what `dsva.starts.code_of` says; results of earlier versions hold no `trained_by` there.
+    """
 
     run_dir: str
     checkpoint_step: int
@@ -172,7 +171,7 @@ class Results(Part):
             seen=sets.seen,
             unseen=sets.unseen,
             images={"train": len(sets.train), "seen_test": len(sets.seen_test), "unseen_test": len(sets.unseen_test)},
-            warnings=(*sets.warnings, *published),
+            warnings=(*sets.warnings, *published, *filter(None, [changes(provenance.code["trained_by"])])),
             heads=heads,
             chance=chance(len(sets.seen), len(sets.unseen)),
             provenance=provenance,
@@ -303,39 +302,8 @@ def provenance(experiment: "Experiment", checkpoint_step: int, checkpoint_sha256
         split=experiment.split.name,
         seed=config.run.seed,
         config=config.model_dump(mode="json"),
-        code=code_version(),
+        code=code_of(config.run.dir, checkpoint_step),
         packages={name: version(name) for name in ("torch", "transformers", "numpy")},
         device=device,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def code_version() -> dict[str, Any]:
-    """Return the package's version and, in a git checkout, its commit and whether files were changed since.
-
-    The latter two are None where the package was installed without its repository.
-    """
-    if (CHECKOUT / SNAPSHOT).is_file():
-        return dict(json.loads((CHECKOUT / SNAPSHOT).read_text())["version"])
-    commit = _git("rev-parse", "HEAD") if _git("ls-files", "dsva/__init__.py") else None
-    return {"version": version("dsva"), "commit": commit, "modified": None if commit is None else bool(code_diff())}
-
-
-def code_diff() -> str:
-    """Return what the checkout holds beyond its commit, new Python files included, as a patch; "" where there is none."""
-    if (CHECKOUT / SNAPSHOT).is_file():
-        return str(json.loads((CHECKOUT / SNAPSHOT).read_text())["diff"])
-    if not _git("ls-files", "dsva/__init__.py"):
-        return ""
-    new = (_git("ls-files", "--others", "--exclude-standard", "--", "*.py") or "").splitlines()
-    patches = [_git("diff", "HEAD"), *(_git("diff", "--no-index", "--", "/dev/null", name) for name in new)]
-    return "".join(f"{patch}\n" for patch in patches if patch)
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(CHECKOUT), *arguments], capture_output=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    # `git diff --no-index` ends with 1 where files differ.
-    return done.stdout.decode(errors="replace").rstrip("\n") if done.returncode in (0, 1) else None

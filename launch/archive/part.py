@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from launch.claim import Claim
+from launch.claim import Claim, HeldError
 from launch.folder import JobFolder
 from launch.job import start_again
 from launch.place import Place
@@ -62,7 +62,8 @@ class Part(ABC):
                     start_again(claim, number)
                     sys.exit(STOPPED + number)
         except UserError as error:
-            folder.fail(str(error), MISTAKE)
+            if not isinstance(error, HeldError):
+                folder.fail(str(error), MISTAKE)
             print(f"error: {error}", file=sys.stderr, flush=True)
             sys.exit(MISTAKE)
         except Exception as error:

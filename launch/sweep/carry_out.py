@@ -78,8 +78,8 @@ def measured(folder: Path, manifest: Manifest) -> float | None:
 def _freeze(sweep: SweepConfig, overrides: Sequence[str], folder: Path, before: Sequence[Cell]) -> list[Planned]:
     known = {cell.identity for cell in before}
     new = [planned for planned in expand(sweep, overrides, folder) if planned.cell.identity not in known]
-    for planned in new:
-        start.write_down(planned.config)
+    for config in [planned.config for planned in new if not start.complete(planned.config, planned.checked)]:
+        start.write_down(config)
     cells = (*before, *(planned.cell for planned in new))
     Manifest(sweep=sweep, overrides=tuple(overrides), cells=cells).write(folder)
     return new

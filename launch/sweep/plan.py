@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dsva.config import Config, Section, load
 from dsva.files import write_atomically
-from dsva.train.record import FREE
+from dsva.train.gate import FREE
 from launch.cluster import ClusterConfig
 from launch.estimate import Estimate
 from launch.settings import read
@@ -22,8 +22,8 @@ from shards.errors import UserError
 from shards.files import file_sha256
 
 MANIFEST = "manifest.json"
-# Choosing gamma changes the figures, so a run with another gamma is another cell.
-SAME = FREE - {("eval", "gamma"), ("eval", "validation_run")}
+# What does not tell cells apart. Accumulation and gradient checkpointing may change while a run goes on; a sweep may vary them.
+SAME = FREE - {("train", "accumulation"), ("model", "gradient_checkpointing")}
 
 
 class Variant(Section):
@@ -95,10 +95,11 @@ class Cell(BaseModel):
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell that was checked, with its resolved configuration and what it will take."""
+    """A cell that was checked, with its resolved configuration, what is known of its inputs, and what it will take."""
 
     cell: Cell
     config: Config
+    checked: Checked
     estimate: Estimate
 
 
@@ -172,13 +173,14 @@ def expand(sweep: SweepConfig, overrides: Sequence[str], folder: Path) -> list[P
         inputs = json.dumps([config.model_dump(mode="json", exclude={"run", "model", "loss", "optimizer"})], sort_keys=True)
         if inputs not in checks:  # seeds and the like change nothing that is checked
             checks[inputs] = check(config, sweep.cluster.processes)
-        identity = _identity(config, checks[inputs].digest)
+        checked = checks[inputs]
+        identity = _identity(config, checked.inputs["data.shards"])
         name = "-".join(re.sub(r"[^\w.+]+", "_", str(part)) for part in (split, protocol, *varied.values(), f"seed{seed}"))
         name = f"{name}-{identity[:8]}"
         config = config.model_copy(update={"run": config.run.model_copy(update={"dir": folder.absolute() / "cells" / name})})
         sizes = {"steps": config.train.steps, "batch_size": config.data.batch_size}
         cell = Cell(name=name, split=split, protocol=protocol, seed=seed, varied=varied, identity=identity, **sizes)
-        found.append(Planned(cell, config, Estimate.of(config, checks[inputs].attributes, sweep.cluster)))
+        found.append(Planned(cell, config, checked, Estimate.of(config, checked.attributes, sweep.cluster)))
     if len({planned.cell.identity for planned in found}) < len(found):
         raise UserError(
             "two cells of the sweep compute the same: their values, or the overrides, make no difference; leave one out"

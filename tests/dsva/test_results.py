@@ -1,4 +1,3 @@
-import subprocess
 from io import StringIO
 from pathlib import Path
 
@@ -10,11 +9,10 @@ from shard_sets import shard_set
 
 from dsva.config import Config
 from dsva.experiment import Experiment
-from dsva.zeroshot import results as results_module
 from dsva.zeroshot.attributes import load
 from dsva.zeroshot.classes import image_sets
 from dsva.zeroshot.pictures import draw_confusion, draw_curve
-from dsva.zeroshot.results import NO_GAMMA, RESULTS, Results, choose_gamma, code_diff, code_version, measure, provenance
+from dsva.zeroshot.results import NO_GAMMA, RESULTS, Results, choose_gamma, measure, provenance
 from dsva.zeroshot.scores import Decisions, curve, decide
 from dsva.zeroshot.splits import load_split
 from dsva.zeroshot.tables import Table, per_class, summary
@@ -130,29 +128,6 @@ def test_other_files_are_not_results(tmp_path: Path) -> None:
     (tmp_path / RESULTS).write_text('{"format": 2}')
     with pytest.raises(UserError, match=r"no results\.json of this version"):
         Results.read(tmp_path / RESULTS)
-
-
-def test_code_version_names_commit_and_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def git(*arguments: str) -> str:
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b.invalid"]
-        return subprocess.run(
-            ["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True, text=True
-        ).stdout
-
-    monkeypatch.setattr(results_module, "CHECKOUT", tmp_path)
-    assert code_version()["commit"] is None
-    (tmp_path / "dsva").mkdir()
-    (tmp_path / "dsva" / "__init__.py").write_text("")
-    git("init")
-    assert (code_version()["commit"], code_diff()) == (None, "")  # a checkout of something else
-    git("add", ".")
-    git("commit", "-m", "first")
-    assert code_version() == {"version": "0.1.0", "commit": git("rev-parse", "HEAD").strip(), "modified": False}
-    (tmp_path / "dsva" / "__init__.py").write_text("changed = 1\n")
-    (tmp_path / "new.py").write_text("added = 2\n")
-    assert code_version()["modified"] is True
-    assert "+changed = 1\n" in code_diff()
-    assert "+added = 2\n" in code_diff()
 
 
 def test_tables_show_heads_beside_chance() -> None:

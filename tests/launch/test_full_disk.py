@@ -37,12 +37,12 @@ def test_a_run_that_finds_no_room_says_so_and_is_not_tried_again(tmp_path: Path,
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(job, "_train", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(SystemExit, match="2"):
         Job(tmp_path)()
     folder = JobFolder(tmp_path)
     failed = folder.failed()
     assert failed
-    assert f"No space left on device; make room in {tmp_path}, and start it again" in failed["reason"]
+    assert failed["reason"].startswith(f"{tmp_path} cannot be written (No space left on device): make room there")
     assert failed["code"] == MISTAKE
     assert not aftermath.aftermath(folder, "1-0", 1, 3, cancelled=False)
 
