@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from dsva.config import dump, load
 from dsva.train.gate import ASKED, Standing, admit
 from dsva.zeroshot.results import RESULTS
+from launch import aftermath
 from launch.claim import Claim
 from launch.cli import app
 from launch.folder import JobFolder
@@ -147,7 +148,13 @@ def test_a_job_that_finds_another_at_work_leaves_its_notes_alone(tmp_path: Path,
     with Claim(folder, Place(0, 1, 0, "1", "1-0")):
         with pytest.raises(SystemExit, match="2"):
             Job(tmp_path)()
+        (tmp_path / "runs.json").write_text(json.dumps([str(tmp_path)]))
+        monkeypatch.setenv("SLURM_PROCID", "0")
+        monkeypatch.setenv("SLURM_JOB_ID", "2")
+        with pytest.raises(SystemExit, match="is another job's: it is left alone"):
+            aftermath.main(str(tmp_path / "runs.json"), "3", "2")
         assert folder.failed() is None
+        assert folder.read("crashes.json") is None
 
 
 def test_a_run_of_an_earlier_version_is_compared_with_its_checkpoint(done: Path, overrides: list[str], other: str) -> None:
