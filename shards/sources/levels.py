@@ -1,0 +1,206 @@
+"""Which level of folders the classes are, found from where images lie.
+
+Above the classes may be folders that hold all (`UCMerced_LandUse/Images/<class>`), splits (`train/<class>`) and super-classes
+(`water area/<class>`); below them splits (`<class>/train`) and folders that mean nothing (`<class>/2019`). What could be read in
+two ways is refused, since a wrong guess would train on the wrong classes without a word.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NoReturn
+
+from shards.errors import UserError
+from shards.names import alias
+from shards.sources.layout import SHOWN, Folder, Layout, Role
+from shards.split_words import split_word
+
+IMAGES = frozenset({"image", "images", "img", "imgs", "jpegimages", "rgb"})
+MASKS = frozenset({"label", "labels", "mask", "masks", "annotation", "annotations", "gt", "groundtruth", "segmentation"})
+
+
+def find_layout(folders: Mapping[str, int], where: str, level: int | None = None) -> Layout:
+    """Find out what the levels of folders are.
+
+    Args:
+        folders: how many images lie directly in each folder, given by its path `a/b` below the top, which is "".
+        where: the top, for messages.
+        level: of the class folders, where the user says it; 1 is the top.
+
+    Raises:
+        UserError: there are no class folders, only one, or they can be found in two ways.
+    """
+    tree = _Tree(folders, where)
+    roles: list[Role] = []
+    tops: list[Folder] = [()]
+    while "class" not in roles:
+        below = tree.below(tops)
+        if not below:
+            _refuse_flat(tree, level)
+        roles.append(_role(tree, tops, below, roles, level))
+        tops = below
+    if "split" not in roles and _splits_inside(tree, tops):
+        roles.append("split")
+    layout = tree.layout(tuple(roles))
+    _check(layout, tree, level)
+    return layout
+
+
+class _Tree:
+    """Folders with images in or below them."""
+
+    def __init__(self, folders: Mapping[str, int], where: str) -> None:
+        self.where = where
+        self.direct = Counter({tuple(name.split("/")) if name else (): count for name, count in folders.items() if count})
+        self.children: dict[Folder, set[str]] = {}
+        for folder in self.direct:
+            for depth in range(len(folder), 0, -1):
+                names = self.children.setdefault(folder[: depth - 1], set())
+                if folder[depth - 1] in names:
+                    break
+                names.add(folder[depth - 1])
+        self.masks: Counter[Folder] = Counter()
+        self._leave_out_masks()
+
+    def _leave_out_masks(self) -> None:
+        for folder, names in self.children.items():
+            if any(_words(name) & IMAGES for name in names):
+                masks = {name for name in names if _words(name) & MASKS and not _words(name) & IMAGES}
+                names.difference_update(masks)
+                self.masks.update(dict.fromkeys([(*folder, name) for name in masks], 0))
+        if self.masks:
+            for folder in list(self.direct):
+                outer = next((folder[:depth] for depth in range(1, len(folder) + 1) if folder[:depth] in self.masks), None)
+                if outer:
+                    self.masks[outer] += self.direct.pop(folder)
+
+    def below(self, tops: Sequence[Folder]) -> list[Folder]:
+        """Return the folders directly in any of `tops`."""
+        return [(*top, name) for top in tops for name in sorted(self.children.get(top, ()))]
+
+    def layout(self, roles: tuple[Role, ...]) -> Layout:
+        """Count the images of each folder as those levels have it."""
+        images: Counter[Folder] = Counter()
+        inner: Folder = ()
+        deeper = outside = 0
+        for folder, count in self.direct.items():
+            for depth in range(1, min(len(folder), len(roles)) + 1):
+                images[folder[:depth]] += count
+            if len(folder) < len(roles):
+                outside += count
+            elif len(folder) > len(roles):
+                inner, deeper = min(inner or folder, folder), deeper + count
+        return Layout(roles, images, self.masks, (inner, deeper), outside)
+
+    def refuse(self, found: str, mend: str) -> NoReturn:
+        """Raise a UserError that says what was found, and how to mend it."""
+        raise UserError(f"{self.where} {found}: {mend}")
+
+
+def _role(tree: _Tree, tops: Sequence[Folder], below: Sequence[Folder], roles: Sequence[Role], level: int | None) -> Role:
+    names = sorted({folder[-1] for folder in below})
+    words, inside = {split_word(name) for name in names}, tree.below(below)
+    if level == len(roles) + 1:
+        return "class"
+    if "split" not in roles and None not in words and (inside or level):
+        return "split"
+    if "split" not in roles and None not in words:
+        tree.refuse(f"has images in {_shown(below)} and no class folders there", _TABLE)
+    if len(words - {None}) > 1:
+        splits, others = (_listed(name for name in names if bool(split_word(name)) is known) for known in (True, False))
+        tree.refuse(f"has {splits} beside {others}", "leave only splits side by side, or say --level 1 if these are classes")
+    if level:
+        return "around" if len(names) == 1 else "superclass"
+    if inside and all(len(tree.children.get(top, ())) <= 1 for top in tops):
+        filled = [folder for folder in below if tree.direct[folder] and alias(folder[-1]) not in IMAGES]
+        if filled and not all(split_word(folder[-1]) for folder in inside):
+            _refuse_two_ways(tree, below, inside, f"has images in {_shown(filled)} and in folders there")
+        return "around"
+    if len(names) > 1 and any(alias(name) in IMAGES for name in names):
+        tree.refuse(f"has {_listed(names)} side by side", "give the folder of the class folders itself")
+    return _class_or_super(tree, below, inside)
+
+
+def _class_or_super(tree: _Tree, below: Sequence[Folder], inside: Sequence[Folder]) -> Role:
+    """Tell class folders, with or without folders of their own, from super-classes."""
+    filled = [folder for folder in below if tree.direct[folder]]
+    if 2 * len(filled) >= len(below) or all(split_word(folder[-1]) for folder in inside):
+        return "class"
+    if filled:
+        _refuse_two_ways(tree, below, inside, f"has images in {_shown(filled)}, but none in {_shown(set(below) - set(filled))}")
+    # The same folder in two splits is one.
+    pairs = {(alias(folder[-2]), alias(folder[-1])) for folder in inside}
+    outer = Counter(outer for outer, _ in pairs)
+    stems = {re.sub(r"\d+|_", "", name.removeprefix(outer)) for outer, name in pairs}
+    if len(stems) == 1:  # years, numbers, `images`: folders that name no class
+        return "class"
+    unique = len({name for _, name in pairs}) == len(pairs) < 2 * len(stems)
+    if unique and 2 * sum(count > 1 for count in outer.values()) >= len(outer):
+        return "superclass"
+    return _refuse_two_ways(tree, below, inside, "has folders in folders")
+
+
+def _refuse_two_ways(tree: _Tree, below: Sequence[Folder], inside: Sequence[Folder], found: str) -> NoReturn:
+    level = len(below[0])
+    both = f"the classes can be {_shown(below)} or {_shown(inside)}"
+    tree.refuse(f"{found}, so {both}", f"say which with --level {level} or --level {level + 1}")
+
+
+def _splits_inside(tree: _Tree, classes: Sequence[Folder]) -> bool:
+    """Tell whether the class folders have splits in them, and nothing else."""
+    inside = tree.below(classes)
+    called = [folder for folder in inside if split_word(folder[-1])]
+    if not called:
+        return False
+    others = [folder for folder in classes if tree.direct[folder]] + [folder for folder in inside if folder not in set(called)]
+    if others:
+        tree.refuse(
+            f"has folders of splits in class folders, {_shown(called)}, and images beside them in {_shown(others)}",
+            "give every image a split, or rename these folders",
+        )
+    return True
+
+
+def _check(layout: Layout, tree: _Tree, level: int | None) -> None:
+    of: dict[str, set[Folder]] = {}
+    for folder in layout.folders:
+        if len(folder) == layout.level:
+            above = tuple(part for role, part in zip(layout.roles, folder, strict=False) if role == "superclass")
+            of.setdefault(folder[-1], set()).add(above)
+    if twice := [name for name, above in of.items() if len(above) > 1]:
+        both = _listed("/".join((*above, twice[0])) for above in sorted(of[twice[0]]))
+        tree.refuse(
+            f"has the class {twice[0]!r} in several super-classes, {both}",
+            "rename one, or call these folders train, val or test if that they are",
+        )
+    if level is None and len(of) == 1:
+        tree.refuse(f"has one class only, {next(iter(of))!r}, at level {layout.level} of its folders", f"{_TABLE}, or say --level")
+    inside = sum(count for folder, count in layout.folders.items() if len(folder) == len(layout.roles))
+    if level is None and layout.outside > inside:
+        tree.refuse(f"has {layout.outside:,} images outside class folders and {inside:,} in them", f"{_TABLE}, or say --level")
+
+
+_TABLE = "put each class's images into a folder of its own, or list them in a CSV table with the columns path and class"
+
+
+def _refuse_flat(tree: _Tree, level: int | None) -> NoReturn:
+    count = tree.direct.total()
+    if level and count:
+        deepest = max(map(len, tree.direct))
+        tree.refuse(
+            f"has images in folders down to level {deepest} and none at level {level}", f"give --level 1 to {max(deepest, 1)}"
+        )
+    tree.refuse(f"has no class folders{f', and {count:,} images outside any' if count else ''}", _TABLE)
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[a-z]+", name.lower())) | {alias(name)}
+
+
+def _shown(folders: Sequence[Folder] | set[Folder]) -> str:
+    return _listed("/".join(folder) + "/" for folder in sorted(folders))
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = list(dict.fromkeys(names))
+    return ", ".join(every[:SHOWN]) + (f" and {len(every) - SHOWN} more" if len(every) > SHOWN else "")
