@@ -15,7 +15,7 @@ from shards.formats.png import MAGIC as PNG_MAGIC
 from shards.formats.png import picture
 
 FORMATS = ("JPEG", "PNG", "TIFF")
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff")
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 1 << 30
 MAX_SIDE = 65_535  # what the index can hold

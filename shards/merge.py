@@ -31,12 +31,14 @@ class PackReport:
         shards: the set, opened.
         skipped: images left out, and why.
         ignored: how many files of which kind are not images.
+        notes: what the user has to know about the source.
         duplicates: images that occur more than once.
     """
 
     shards: ShardSet
     skipped: tuple[Refused, ...]
     ignored: dict[str, int]
+    notes: tuple[str, ...]
     duplicates: Duplicates
 
 
@@ -75,7 +77,7 @@ def report(target: Path) -> PackReport:
     """
     packed, made = ShardSet.open(target), read_digested(target / MADE)
     skipped = tuple(Refused(*image) for image in made["skipped"])
-    return PackReport(packed, skipped, made["ignored"], find_duplicates(packed))
+    return PackReport(packed, skipped, made["ignored"], tuple(made.get("notes", ())), find_duplicates(packed))
 
 
 def _list_bad(path: Path, bad: list[Refused], skip_bad: bool) -> None:
@@ -106,5 +108,8 @@ def _write_made(path: Path, plan: Plan, bad: list[Refused], digest: str) -> None
         "options": asdict(plan.options),
         "ignored": plan.ignored(),
         "skipped": [[image.path, image.reason] for image in bad],
+        **plan.found(),
     }
+    if notes := plan.notes():
+        made["notes"] = notes
     write_digested(path, made)

@@ -26,7 +26,6 @@ from shards.jobs import in_order
 from shards.merge import PackReport, merge
 from shards.plan import Options, Plan, write_plan
 from shards.progress import progress_bar
-from shards.sources.folders import ClassFolders
 from shards.sources.records import Record, Refused, Source
 from shards.tar import TarWriter
 from shards.work import working_folder
@@ -75,10 +74,8 @@ def prepare(source: Source, work: Path, options: Options, console: Console | Non
     """Write the plan; keep the shards that are finished only if it is the plan they were made by.
 
     Raises:
-        UserError: the source cannot be read, or has no image that could be packed, or is where the set is to be.
+        UserError: the source cannot be read, or has no image that could be packed.
     """
-    if isinstance(source, ClassFolders) and work.resolve().is_relative_to(source.root.resolve()):
-        raise UserError(f"{work.parent} is in {source.root}, whose folders are its classes: give a folder elsewhere for the set")
     before = None
     with suppress(Exception):  # no plan yet, or one that a crash cut off
         before = Plan(work).fingerprint

@@ -12,9 +12,10 @@ from typing import Any
 
 import xxhash
 
+from shards import agreement
 from shards.errors import UserError
-from shards.files import sync
-from shards.sources.records import Found, Ignored, Record, Refused, Source
+from shards.files import printable, sync
+from shards.sources.records import Found, Ignored, Note, Record, Refused, Source
 from shards.sources.samples import sort_classes
 from shards.tar import BLOCK, padding
 
@@ -28,6 +29,7 @@ CREATE TABLE planned (position INTEGER PRIMARY KEY, key, class_name, split, path
 CREATE TABLE cuts (shard INTEGER PRIMARY KEY, first INTEGER, last INTEGER, bytes INTEGER);
 CREATE TABLE refused (path, reason);
 CREATE TABLE ignored (kind PRIMARY KEY, count INTEGER);
+CREATE TABLE notes (text, facts);
 CREATE TABLE facts (name PRIMARY KEY, value);
 """
 
@@ -101,6 +103,17 @@ class Plan:
         """Return how many files of which kind are not images."""
         return dict(self._all("SELECT * FROM ignored ORDER BY kind"))
 
+    def notes(self) -> list[str]:
+        """Return what the user has to know about the source."""
+        return [text for (text,) in self._all("SELECT text FROM notes ORDER BY rowid")]
+
+    def found(self) -> dict[str, Any]:
+        """Return facts about the source, for the record of how the set was made."""
+        facts: dict[str, Any] = {}
+        for (told,) in self._all("SELECT facts FROM notes ORDER BY rowid"):
+            facts |= json.loads(told)
+        return facts
+
 
 def write_plan(source: Source, folder: Path, options: Options) -> Plan:
     """List a source, shuffle it, cut it into shards, and write the plan into `folder`, in place of an older one.
@@ -124,12 +137,17 @@ def _write(source: Source, path: Path, options: Options) -> None:
     with closing(sqlite3.connect(path)) as base:
         base.executescript(_TABLES)
         _list(base, source.records())
+        where = printable(source.given)
+        agreement.name_splits(base, where)
+        agreement.refuse_two_answers(base, where)
         fingerprint = hashlib.sha256(json.dumps([str(source.root.absolute()), source.kind, asdict(options)]).encode())
         base.executemany("INSERT INTO planned VALUES (?,?,?,?,?,?,?,?,?)", _shuffled(base, fingerprint))
         _cut(base, options.shard_bytes)
         classes = sort_classes(name for (name,) in base.execute("SELECT DISTINCT class_name FROM planned"))
         if not classes:
             raise UserError(_nothing(base, source))
+        agreement.refuse_twins(base, classes, where)
+        _list(base, map(Note, agreement.contradicted(base, classes, where)))
         fingerprint.update(repr(base.execute("SELECT * FROM refused").fetchall()).encode())
         facts = {
             "root": str(source.root.absolute()),
@@ -150,24 +168,33 @@ def _list(base: sqlite3.Connection, found: Iterable[Found]) -> None:
             rank = xxhash.xxh3_64_intdigest(item.key.encode()) - (1 << 63)  # SQLite's integers are signed
             base.execute(insert, (*_columns(item), rank))
         elif isinstance(item, Ignored):
-            base.execute("INSERT INTO ignored VALUES (?, 1) ON CONFLICT DO UPDATE SET count = count + 1", (item.kind,))
+            _ignore(base, item.kind)
+        elif isinstance(item, Note):
+            base.execute("INSERT INTO notes VALUES (?, ?)", (item.text, json.dumps(item.facts)))
         else:
             base.execute("INSERT INTO refused VALUES (?, ?)", (item.path, item.reason))
 
 
+def _ignore(base: sqlite3.Connection, kind: str) -> None:
+    base.execute("INSERT INTO ignored VALUES (?, 1) ON CONFLICT DO UPDATE SET count = count + 1", (kind,))
+
+
 def _shuffled(base: sqlite3.Connection, fingerprint: "hashlib._Hash") -> Iterator[tuple[Any, ...]]:
     """Yield the listed images in the order of their keys' hashes, so that no shard is sorted by class."""
-    last_key, last_path, position = None, None, 0
+    last_key, last_place, position = None, (None, None), 0
     for *row, _ in base.execute("SELECT * FROM listed ORDER BY rank, key, rowid"):
         fingerprint.update(repr(row).encode())
-        key, path = row[0], row[3]
+        key, path, offset = row[0], row[3], row[4]
+        if key == last_key and (path, offset) == last_place:
+            _ignore(base, "listed again")
+            continue
         if key == last_key:
             base.execute(
-                "INSERT INTO refused VALUES (?, ?)", (path, f"has the same key {key!r} as {last_path}: rename one of them")
+                "INSERT INTO refused VALUES (?, ?)", (path, f"has the same key {key!r} as {last_place[0]}: rename one of them")
             )
             continue
         yield (position, *row)
-        last_key, last_path, position = key, path, position + 1
+        last_key, last_place, position = key, (path, offset), position + 1
 
 
 def _cut(base: sqlite3.Connection, shard_bytes: int) -> None:
@@ -186,4 +213,4 @@ def _cut(base: sqlite3.Connection, shard_bytes: int) -> None:
 def _nothing(base: sqlite3.Connection, source: Source) -> str:
     refused = base.execute("SELECT path, reason FROM refused LIMIT 1").fetchone()
     why = f"; the first one refused: {refused[0]} {refused[1]}" if refused else ""
-    return f"{source.root} has no JPEG, PNG or TIFF image that can be packed{why}"
+    return f"{printable(source.given)} has no JPEG, PNG or TIFF image that can be packed{why}"

@@ -43,6 +43,9 @@ def pack(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable images out instead of failing.")] = False,
     images: Annotated[Path | None, typer.Option(help="Folder of the class folders, for a .mat file.")] = None,
     split_number: Annotated[int, typer.Option(help="Which of the .mat files' splits.", min=0)] = 0,
+    level: Annotated[
+        int | None, typer.Option(help="Level of the class folders below the source, if it is not found.", min=1)
+    ] = None,
     place: Place = "local",
     jobs: Jobs = 16,
     defaults: Defaults = None,
@@ -54,7 +57,7 @@ def pack(
     Original bytes are kept unless --resize is given. The same input gives the same bytes whatever the number of
     workers, here or on a cluster, and an interrupted pack continues where it was.
     """
-    opened, options = open_source(source, images, split_number), Options(shard_mib << 20, resize, max_pixels)
+    opened, options = open_source(source, images, split_number, level), Options(shard_mib << 20, resize, max_pixels)
     if place == "slurm":
         spread = Spread(jobs, workers, defaults, partition, wait)
         carry_out(Packing(opened, target, options, skip_bad), spread, Console(soft_wrap=True, highlight=False))

@@ -1,5 +1,6 @@
 """What `dsva pack` and `dsva shards` print."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from shards.errors import UserError
 from shards.index import ShardSet
 from shards.info import info
 from shards.merge import PackReport
+from shards.sources.walk import told
 
 SHOWN = 10
 
@@ -23,7 +25,9 @@ def print_packed(packed: PackReport, console: Console) -> None:
     if len(packed.skipped) > SHOWN:
         console.print(f"... {len(packed.skipped)} images skipped in all: made.json lists them", style="yellow")
     if packed.ignored:
-        console.print("no images: " + ", ".join(f"{count} {kind}" for kind, count in sorted(packed.ignored.items())), markup=False)
+        console.print(f"no images: {told(Counter(packed.ignored))}", highlight=False, markup=False, soft_wrap=True)
+    for note in packed.notes:
+        console.print(f"note: {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     _print_duplicates(packed.duplicates, console)
     made = packed.shards
     if made.turned:

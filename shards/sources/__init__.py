@@ -12,14 +12,15 @@ from shards.sources.tars import WebDataset, tar_files
 __all__ = ["open_source"]
 
 
-def open_source(path: Path | str, images: Path | str | None = None, split_number: int = 0) -> Source:
+def open_source(path: Path | str, images: Path | str | None = None, split_number: int = 0, level: int | None = None) -> Source:
     """Return the source that a path is.
 
     Args:
-        path: a folder of class folders (or with them in `images`), a .csv or .parquet table, a folder of
+        path: a folder with class folders in or below it, a .csv or .parquet table, a folder of
             WebDataset tars, or one of the authors' two .mat files.
         images: the folder of the class folders, for .mat files; the files' own folder if not given.
         split_number: which of the .mat files' splits.
+        level: of the class folders below `path`, 1 for those directly in it; None finds it.
 
     Raises:
         UserError: it does not exist or is nothing that can be packed.
@@ -29,12 +30,14 @@ def open_source(path: Path | str, images: Path | str | None = None, split_number
     kinds = "give a folder of class folders or of tars, a .csv or .parquet table, or a .mat file"
     if kind != ".mat" and (images is not None or split_number):
         raise UserError(f"{path} is no .mat file: an images folder or a split number is for .mat files only")
+    if level is not None and (not path.is_dir() or tar_files(path)):
+        raise UserError(f"{path} is no folder of class folders: --level is for these only, leave it out")
     if path.is_dir():
         if tar_files(path):
             return WebDataset(path)
         if any(path.glob("*.tar.*")) or any(path.glob("*.tgz")):
             raise UserError(f"{path} has compressed tars, which cannot be read at any place: unpack them to .tar")
-        return ClassFolders(path / "images" if (path / "images").is_dir() else path)
+        return ClassFolders(path, level)
     if not path.is_file():
         raise UserError(f"{path} does not exist: {kinds}")
     if kind in (".csv", ".parquet"):

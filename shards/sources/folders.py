@@ -1,62 +1,115 @@
-"""Images in class folders: DATA/images/<Class>/.../*.jpg, or the same without `images`."""
+"""Images in class folders, at whatever level of the folders these are; see `shards.sources.levels`."""
 
-import os
 import stat
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from shards.errors import UserError
 from shards.files import printable
-from shards.sources.records import Found, Ignored, Record, Refused, extension, file_key, is_image, refusal
+from shards.images import EXTENSIONS
+from shards.sources.layout import Layout
+from shards.sources.levels import find_layout
+from shards.sources.records import Found, Ignored, Note, Record, Refused, file_key, image_extension, is_image, refusal
+from shards.sources.walk import Folder, told, walk
+
+# Of images in formats that are not read.
+OTHER_FORMATS = frozenset(
+    {".webp", ".gif", ".bmp", ".jp2", ".j2k", ".jpx", ".jxl", ".avif", ".heic", ".heif", ".ppm", ".pgm", ".img"}
+)
 
 
 @dataclass(frozen=True)
 class ClassFolders:
-    """One folder a class; deeper folders belong to the class of the first. Hidden files are ignored."""
+    """One folder a class.
+
+    Attributes:
+        root: the folder that they are in or below.
+        level: of the class folders, 1 for those directly in `root`; None finds it.
+    """
 
     root: Path
+    level: int | None = None
     kind: str = "class folders"
 
+    @property
+    def given(self) -> Path:
+        """The folder."""
+        return self.root
+
     def records(self) -> Iterator[Found]:
-        """Yield all files in the order of their names.
+        """Yield all files, folder by folder in the order of their names.
 
         Raises:
-            UserError: there is no class folder, or one has no image.
+            UserError: class folders cannot be found, or one has no image.
         """
-        classes = [name for name in _names(self.root) if not _hidden(name) and (self.root / name).is_dir()]
-        if not classes:
-            raise UserError(f"{self.root} has no class folders: give a folder with one folder of images a class")
-        yield from (Ignored("outside a class folder") for name in _names(self.root) if name not in classes)
-        for name in classes:
-            images = 0
-            for found in self._below(name, name, ()):
-                images += not isinstance(found, Ignored)
-                yield found
-            if not images:
-                raise UserError(f"{printable(self.root / name)} has no JPEG, PNG or TIFF image: add some, or remove the folder")
+        images: dict[str, int] = {}
+        ignored: dict[str, Counter[str]] = {}
+        for folder in walk(self.root):
+            images[folder.path] = len(folder.images) + len(folder.refused)
+            ignored[folder.path] = folder.ignored
+        if not any(images.values()):
+            kinds = told(sum(ignored.values(), Counter[str]()))
+            only = f", only {kinds}" if kinds else ""
+            raise UserError(f"{printable(self.root)} has no JPEG, PNG or TIFF image{only}: give a folder with class folders")
+        layout = find_layout(images, printable(self.root), self.level)
+        for number, text in enumerate(layout.notes()):
+            yield Note(text, {"layout": layout.facts()} if number == 0 and layout.facts() else {})
+        if lost := self._lost(layout, images, ignored):
+            yield Note(lost)
+        for folder in walk(self.root):
+            yield from self._found(folder, layout)
 
-    def _below(self, class_name: str, folder: str, parents: tuple[tuple[int, int], ...]) -> Iterator[Found]:
-        status = (self.root / folder).stat()
-        here = (status.st_dev, status.st_ino)
-        if here in parents:  # a symbolic link to a folder around it
+    def _lost(self, layout: Layout, images: Mapping[str, int], ignored: Mapping[str, Counter[str]]) -> str:
+        """Return a sentence on what classes lose because the formats of images are not read; "" where none does.
+
+        Raises:
+            UserError: a class has no image.
+        """
+        has, passed, folder_of = Counter[str](), dict[str, Counter[str]](), dict[str, str]()
+        for path, count in images.items():
+            parts = tuple(path.split("/"))
+            if path and len(parts) >= layout.level and (layout.level == 1 or parts[: layout.level - 1] in layout.folders):
+                name = parts[layout.level - 1]
+                has[name] += count
+                passed.setdefault(name, Counter()).update(ignored[path])
+                folder_of.setdefault(name, "/".join(parts[: layout.level]))
+        for name, kinds in passed.items():
+            if not has[name]:
+                only = f", only {told(kinds)}" if kinds else ""
+                mend = "convert them to PNG" if OTHER_FORMATS & kinds.keys() else "add some"
+                raise UserError(
+                    f"{printable(self.root / folder_of[name])} has no JPEG, PNG or TIFF image{only}: {mend}, or remove the folder"
+                )
+        lost = {name: Counter({kind: kinds[kind] for kind in OTHER_FORMATS & kinds.keys()}) for name, kinds in passed.items()}
+        if not any(lost.values()):
+            return ""
+        worst = max(lost, key=lambda name: lost[name].total() / has[name])
+        which = f"{worst!r} loses {lost[worst].total():,} and keeps {has[worst]:,}"
+        every = told(sum(lost.values(), Counter[str]()))
+        return f"left out because these formats are not read: {every}; of all classes {which}: convert them to PNG to keep them"
+
+    def _found(self, folder: Folder, layout: Layout) -> Iterator[Found]:
+        placed = layout.place(folder.path)
+        if placed is None:
+            kind = "mask" if layout.is_mask(folder.path) else "outside a class folder"
+            yield from (Ignored(kind) for _ in range(len(folder.images) + len(folder.refused) + folder.ignored.total()))
             return
-        for name in _names(self.root / folder):
-            path = f"{folder}/{name}"
-            if _hidden(name):
-                yield Ignored("hidden")
-            elif (self.root / path).is_dir():
-                yield from self._below(class_name, path, (*parents, here))
-            else:
-                yield file_record(self.root, path, class_name, "")
+        yield from map(Ignored, folder.ignored.elements())
+        yield from folder.refused
+        for path in folder.images:
+            yield file_record(self.root, path, placed.class_name, placed.split, placed.key)
 
 
-def file_record(root: Path, path: str, class_name: str, split: str) -> Found:
-    """Return the record of an image file at `path` below `root`."""
+def file_record(root: Path, path: str, class_name: str, split: str, folder: str | None = None) -> Found:
+    """Return the record of an image file at `path` below `root`; `folder` is its key's, by default the class and the path's."""
     name = printable(path)
     if not is_image(path):
-        return Ignored(extension(name) or "no extension")
-    key = file_key(class_name, path)
+        return Refused(name, f"is not called as an image ({', '.join(EXTENSIONS)}): rename or convert it")
+    if folder is None:
+        folder = "/".join((class_name, *path.removeprefix(f"{class_name}/").split("/")[:-1]))
+    key = file_key(folder, path)
     try:
         status = (root / path).stat()
     except (OSError, ValueError) as error:  # ValueError: a zero byte
@@ -65,15 +118,4 @@ def file_record(root: Path, path: str, class_name: str, split: str) -> Found:
         return Refused(name, "is not a regular file")
     if reason := refusal(key, class_name, split, status.st_size):
         return Refused(name, reason)
-    return Record(key, class_name, split, path, 0, status.st_size, extension(path), status.st_mtime_ns)
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))  # noqa: PTH208 (names only: a Path for each of a million files costs)
-    except OSError as error:
-        raise UserError(f"{printable(folder)} cannot be listed ({error.strerror}): make it readable") from None
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
+    return Record(key, class_name, split, path, 0, status.st_size, image_extension(path), status.st_mtime_ns)

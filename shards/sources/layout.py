@@ -1,9 +1,10 @@
 """What the levels of folders are around and in the class folders, and what a folder therefore says of its images."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from shards.files import printable
 from shards.split_words import split_word
 
 Folder = tuple[str, ...]
@@ -49,17 +50,25 @@ class Layout:
         """Number of the level of the class folders; 1 is the top."""
         return self.roles.index("class") + 1
 
+    @property
+    def plain(self) -> bool:
+        """Whether the class folders are at the top, or in a folder `images` there."""
+        return self.roles == ("class",) or (self.roles == ("around", "class") and self.names("around") == ["images"])
+
     def place(self, folder: str) -> Placed | None:
         """Return what a folder, given as `a/b`, says of the images directly in it; None for one outside the classes or of masks."""
         parts = tuple(folder.split("/")) if folder else ()
-        if len(parts) < len(self.roles) or any(
-            parts[:depth] in self.masks for depth in range(1, len(parts) + 1 if self.masks else 0)
-        ):
+        if len(parts) < len(self.roles) or self.is_mask(folder):
             return None
         class_name = parts[self.level - 1]
         of_split = [part for role, part in zip(self.roles, parts, strict=False) if role == "split"]
         split = split_word(of_split[0]) or "" if of_split else ""
         return Placed(class_name, split, "/".join((class_name, *of_split, *parts[len(self.roles) :])))
+
+    def is_mask(self, folder: str) -> bool:
+        """Tell whether a folder, given as `a/b`, is one of masks or lies in one."""
+        parts = folder.split("/")
+        return bool(self.masks) and any(tuple(parts[:depth]) in self.masks for depth in range(1, len(parts) + 1))
 
     def names(self, role: Role) -> list[str]:
         """Return the names of all folders with a role."""
@@ -77,32 +86,39 @@ class Layout:
         return {name: sorted(classes) for name, classes in sorted(of.items())}
 
     def facts(self) -> dict[str, Any]:
-        """Return what was taken, for the record of how a set was made; empty where the folders at the top are the classes."""
-        if self.roles == ("class",):
+        """Return what was taken, for the record of how a set was made; empty for plain class folders."""
+        if self.plain:
             return {}
         return {"levels": list(self.roles), "splits": self.names("split"), "superclasses": self.superclasses()}
 
     def notes(self) -> Iterator[str]:
         """Yield a sentence for each thing that is not as in plain class folders."""
-        if self.roles != ("class",):
+        if not self.plain:
             taken = {"split": "splits are", "superclass": "super-classes, kept in made.json, are"}
-            others = "".join(f"; {said} {_listed(self.names(role))}" for role, said in taken.items() if role in self.roles)
+            others = "".join(f"; {said} {listed(self.names(role))}" for role, said in taken.items() if role in self.roles)
             pattern = "/".join(map(self._shown, range(len(self.roles))))
             yield (
                 f"{len(self.names('class'))} classes are taken from level {self.level} of the folders, {pattern}{others} "
                 "(--level takes another)"
             )
         for folder, count in sorted(self.masks.items()):
-            yield f"left out as masks: {count:,} images in {'/'.join(folder)}/"
+            yield f"left out as masks: {count:,} images in {shown(folder)}"
         if self.outside:
             yield f"left out because they lie outside the class folders: {self.outside:,} images"
         if self.inner[1]:
-            yield f"folders inside class folders belong to the class: {self.inner[1]:,} images, as in {'/'.join(self.inner[0])}/"
+            yield f"folders inside class folders belong to the class: {self.inner[1]:,} images, as in {shown(self.inner[0])}"
 
     def _shown(self, place: int) -> str:
         names = {folder[-1] for folder in self.folders if len(folder) == place + 1}
-        return names.pop() if self.roles[place] == "around" and len(names) == 1 else f"<{self.roles[place]}>"
+        return printable(names.pop()) if self.roles[place] == "around" and len(names) == 1 else f"<{self.roles[place]}>"
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+def listed(names: Iterable[str]) -> str:
+    """Return the first few of the names, and how many more there are."""
+    every = [printable(name) for name in dict.fromkeys(names)]
+    return ", ".join(every[:SHOWN]) + (f" and {len(every) - SHOWN} more" if len(every) > SHOWN else "")
+
+
+def shown(*folders: Folder) -> str:
+    """Return folders for a message, as `a/b/`."""
+    return listed("/".join(folder) + "/" for folder in sorted(folders))

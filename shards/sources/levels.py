@@ -7,16 +7,19 @@ two ways is refused, since a wrong guess would train on the wrong classes withou
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from shards.errors import UserError
+from shards.files import printable
 from shards.names import alias
-from shards.sources.layout import SHOWN, Folder, Layout, Role
+from shards.sources.layout import Folder, Layout, Role, listed, shown
 from shards.split_words import split_word
 
 IMAGES = frozenset({"image", "images", "img", "imgs", "jpegimages", "rgb"})
 MASKS = frozenset({"label", "labels", "mask", "masks", "annotation", "annotations", "gt", "groundtruth", "segmentation"})
+
+_TABLE = "put each class's images into a folder of its own, or list them in a CSV table with the columns path and class"
 
 
 def find_layout(folders: Mapping[str, int], where: str, level: int | None = None) -> Layout:
@@ -94,7 +97,7 @@ class _Tree:
 
     def refuse(self, found: str, mend: str) -> NoReturn:
         """Raise a UserError that says what was found, and how to mend it."""
-        raise UserError(f"{self.where} {found}: {mend}")
+        raise UserError(f"{self.where} {printable(found)}: {mend}")
 
 
 def _role(tree: _Tree, tops: Sequence[Folder], below: Sequence[Folder], roles: Sequence[Role], level: int | None) -> Role:
@@ -105,19 +108,19 @@ def _role(tree: _Tree, tops: Sequence[Folder], below: Sequence[Folder], roles: S
     if "split" not in roles and None not in words and (inside or level):
         return "split"
     if "split" not in roles and None not in words:
-        tree.refuse(f"has images in {_shown(below)} and no class folders there", _TABLE)
+        tree.refuse(f"has images in {shown(*below)} and no class folders there", _TABLE)
     if len(words - {None}) > 1:
-        splits, others = (_listed(name for name in names if bool(split_word(name)) is known) for known in (True, False))
+        splits, others = (listed(name for name in names if bool(split_word(name)) is known) for known in (True, False))
         tree.refuse(f"has {splits} beside {others}", "leave only splits side by side, or say --level 1 if these are classes")
     if level:
         return "around" if len(names) == 1 else "superclass"
     if inside and all(len(tree.children.get(top, ())) <= 1 for top in tops):
         filled = [folder for folder in below if tree.direct[folder] and alias(folder[-1]) not in IMAGES]
         if filled and not all(split_word(folder[-1]) for folder in inside):
-            _refuse_two_ways(tree, below, inside, f"has images in {_shown(filled)} and in folders there")
+            _refuse_two_ways(tree, below, inside, f"has images in {shown(*filled)} and in folders there")
         return "around"
     if len(names) > 1 and any(alias(name) in IMAGES for name in names):
-        tree.refuse(f"has {_listed(names)} side by side", "give the folder of the class folders itself")
+        tree.refuse(f"has {listed(names)} side by side", "give the folder of the class folders itself")
     return _class_or_super(tree, below, inside)
 
 
@@ -127,7 +130,7 @@ def _class_or_super(tree: _Tree, below: Sequence[Folder], inside: Sequence[Folde
     if 2 * len(filled) >= len(below) or all(split_word(folder[-1]) for folder in inside):
         return "class"
     if filled:
-        _refuse_two_ways(tree, below, inside, f"has images in {_shown(filled)}, but none in {_shown(set(below) - set(filled))}")
+        _refuse_two_ways(tree, below, inside, f"has images in {shown(*filled)}, but none in {shown(*set(below) - set(filled))}")
     # The same folder in two splits is one.
     pairs = {(alias(folder[-2]), alias(folder[-1])) for folder in inside}
     outer = Counter(outer for outer, _ in pairs)
@@ -142,23 +145,21 @@ def _class_or_super(tree: _Tree, below: Sequence[Folder], inside: Sequence[Folde
 
 def _refuse_two_ways(tree: _Tree, below: Sequence[Folder], inside: Sequence[Folder], found: str) -> NoReturn:
     level = len(below[0])
-    both = f"the classes can be {_shown(below)} or {_shown(inside)}"
+    both = f"the classes can be {shown(*below)} or {shown(*inside)}"
     tree.refuse(f"{found}, so {both}", f"say which with --level {level} or --level {level + 1}")
 
 
 def _splits_inside(tree: _Tree, classes: Sequence[Folder]) -> bool:
     """Tell whether the class folders have splits in them, and nothing else."""
     inside = tree.below(classes)
-    called = [folder for folder in inside if split_word(folder[-1])]
-    if not called:
-        return False
-    others = [folder for folder in classes if tree.direct[folder]] + [folder for folder in inside if folder not in set(called)]
-    if others:
+    called = {folder for folder in inside if split_word(folder[-1])}
+    others = {folder for folder in classes if tree.direct[folder]} | set(inside) - called
+    if called and others:
         tree.refuse(
-            f"has folders of splits in class folders, {_shown(called)}, and images beside them in {_shown(others)}",
+            f"has folders of splits in class folders, {shown(*called)}, and images beside them in {shown(*others)}",
             "give every image a split, or rename these folders",
         )
-    return True
+    return bool(called)
 
 
 def _check(layout: Layout, tree: _Tree, level: int | None) -> None:
@@ -168,19 +169,16 @@ def _check(layout: Layout, tree: _Tree, level: int | None) -> None:
             above = tuple(part for role, part in zip(layout.roles, folder, strict=False) if role == "superclass")
             of.setdefault(folder[-1], set()).add(above)
     if twice := [name for name, above in of.items() if len(above) > 1]:
-        both = _listed("/".join((*above, twice[0])) for above in sorted(of[twice[0]]))
+        both = listed("/".join((*above, twice[0])) for above in sorted(of[twice[0]]))
         tree.refuse(
             f"has the class {twice[0]!r} in several super-classes, {both}",
-            "rename one, or call these folders train, val or test if that they are",
+            "rename one, or call the folders train, val or test if they are splits",
         )
     if level is None and len(of) == 1:
         tree.refuse(f"has one class only, {next(iter(of))!r}, at level {layout.level} of its folders", f"{_TABLE}, or say --level")
     inside = sum(count for folder, count in layout.folders.items() if len(folder) == len(layout.roles))
     if level is None and layout.outside > inside:
         tree.refuse(f"has {layout.outside:,} images outside class folders and {inside:,} in them", f"{_TABLE}, or say --level")
-
-
-_TABLE = "put each class's images into a folder of its own, or list them in a CSV table with the columns path and class"
 
 
 def _refuse_flat(tree: _Tree, level: int | None) -> NoReturn:
@@ -195,12 +193,3 @@ def _refuse_flat(tree: _Tree, level: int | None) -> NoReturn:
 
 def _words(name: str) -> set[str]:
     return set(re.findall(r"[a-z]+", name.lower())) | {alias(name)}
-
-
-def _shown(folders: Sequence[Folder] | set[Folder]) -> str:
-    return _listed("/".join(folder) + "/" for folder in sorted(folders))
-
-
-def _listed(names: Iterable[str]) -> str:
-    every = list(dict.fromkeys(names))
-    return ", ".join(every[:SHOWN]) + (f" and {len(every) - SHOWN} more" if len(every) > SHOWN else "")

@@ -48,6 +48,11 @@ class MatFiles:
         """Source and split number."""
         return f"mat files, split {self.number}"
 
+    @property
+    def given(self) -> Path:
+        """The file of the images."""
+        return self.images_file
+
     def records(self) -> Iterator[Found]:
         """Yield the images in the order of the files.
 

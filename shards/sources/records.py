@@ -1,9 +1,9 @@
 """What a source of images yields, and the rules for keys."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from shards.files import has_control
 from shards.images import EXTENSIONS, MAX_BYTES
@@ -50,7 +50,15 @@ class Ignored:
     kind: str
 
 
-Found = Record | Refused | Ignored
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence about a source that its user has to know; `facts` are kept in the record of how the set was made."""
+
+    text: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+Found = Record | Refused | Ignored | Note
 
 
 class Source(Protocol):
@@ -59,6 +67,7 @@ class Source(Protocol):
     Attributes:
         kind: what it is, for the record of how a set was made.
         root: the folder that the records' paths are relative to.
+        given: what the user named, for messages.
     """
 
     @property
@@ -66,6 +75,9 @@ class Source(Protocol):
 
     @property
     def root(self) -> Path: ...  # noqa: D102
+
+    @property
+    def given(self) -> Path: ...  # noqa: D102
 
     def records(self) -> Iterator[Found]:
         """Yield what is there, in an order that depends on nothing but the source.
@@ -76,14 +88,13 @@ class Source(Protocol):
         ...
 
 
-def file_key(class_name: str, path: str) -> str:
-    """Return the key of an image file: its path without extension below its class.
+def file_key(folder: str, path: str) -> str:
+    """Return the key of an image file: its name without extension below a folder of keys.
 
-    The base name's dots are percent-escaped, since a WebDataset key ends at the first of them.
+    The name's dots are percent-escaped, since a WebDataset key ends at the first of them.
     """
-    folder, slash, base = path.removeprefix(f"{class_name}/").rpartition("/")
-    stem = base.rpartition(".")[0].replace("%", "%25").replace(".", "%2E")
-    return f"{class_name}/{folder}{slash}{stem}"
+    stem = path.rpartition("/")[2].rpartition(".")[0].replace("%", "%25").replace(".", "%2E")
+    return f"{folder}/{stem}"
 
 
 def name_refusal(key: str, class_name: str, split: str) -> str | None:
@@ -120,3 +131,8 @@ def extension(name: str) -> str:
     """Return the extension of a file in lower case, such as ".jpg", or ""."""
     dot = name.rfind(".")
     return name[dot:].lower() if dot > name.rfind("/") + 1 else ""
+
+
+def image_extension(name: str) -> str:
+    """Return the extension that an image file gets in a tar: its own, but the one that clients know for JPEGs called otherwise."""
+    return {".jpe": ".jpg", ".jfif": ".jpg"}.get(extension(name), extension(name))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shards.files import printable
-from shards.sources.records import Found, Record, Refused, extension, refusal
+from shards.sources.records import Found, Record, Refused, image_extension, refusal
 from shards.sources.samples import ClassNames, Sample, samples
 
 
@@ -15,6 +15,11 @@ class WebDataset:
 
     root: Path
     kind: str = "WebDataset"
+
+    @property
+    def given(self) -> Path:
+        """The folder."""
+        return self.root
 
     def records(self) -> Iterator[Found]:
         """Yield the images in the order of the tars.
@@ -41,7 +46,7 @@ def _record(tar: str, stamp: int, sample: Sample, class_name: str) -> Found:
     image = sample.image
     if reason := refusal(key, class_name, sample.split, image.size):
         return Refused(f"{tar}: {printable(sample.key)}", reason)
-    return Record(key, class_name, sample.split, tar, image.offset, image.size, extension(image.name), stamp)
+    return Record(key, class_name, sample.split, tar, image.offset, image.size, image_extension(image.name), stamp)
 
 
 def tar_files(root: Path) -> list[Path]:

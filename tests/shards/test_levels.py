@@ -91,7 +91,7 @@ def test_a_level_given_decides() -> None:
     with pytest.raises(UserError, match="down to level 1 and none at level 2: give --level 1 to 1"):
         found("a", "b", level=2)
     with pytest.raises(
-        UserError, match="has the class 'x' in several super-classes, a/x, b/x: rename one, or call these folders train"
+        UserError, match="has the class 'x' in several super-classes, a/x, b/x: rename one, or call the folders train"
     ):
         found("a/x", "b/x", level=2)
 
@@ -102,8 +102,8 @@ def test_what_is_left_out_has_no_place() -> None:
 
 
 def test_plain_class_folders_are_no_news_and_all_else_is_told() -> None:
-    plain = found("a", "b")
-    assert (list(plain.notes()), plain.facts()) == ([], {})
+    for plain in (found("a", "b"), found("images/a", "images/b")):
+        assert (list(plain.notes()), plain.facts()) == ([], {})
     layout = found(*(f"All/{split}/{folder}" for split in ("train", "test") for folder in (*SUPER, "water area/river/x")), "All:2")
     assert list(layout.notes()) == [
         "4 classes are taken from level 4 of the folders, All/<split>/<superclass>/<class>; splits are test, train; "
@@ -116,4 +116,4 @@ def test_plain_class_folders_are_no_news_and_all_else_is_told() -> None:
         "splits": ["test", "train"],
         "superclasses": {"transport": ["airport", "avenue"], "water area": ["coast", "river"]},
     }
-    assert list(found("images/a", "images/b", "labels/a").notes())[1] == "left out as masks: 3 images in labels/"
+    assert next(found("images/a", "images/b", "labels/a").notes()) == "left out as masks: 3 images in labels/"

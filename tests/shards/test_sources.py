@@ -20,7 +20,7 @@ from scipy.io import savemat
 from shards.errors import UserError
 from shards.pack import pack
 from shards.sources import matfiles, open_source
-from shards.sources.records import Ignored, Record, Refused, file_key
+from shards.sources.records import Ignored, Note, Record, Refused, file_key
 from shards.verify import verify
 
 
@@ -73,12 +73,20 @@ def test_deeper_folders_belong_to_the_class_and_other_files_are_counted(images: 
     found = list(open_source(images).records())
     assert "Port/2020/May/v1%2E2 50%25" in {item.key for item in found if isinstance(item, Record)}
     assert sum(isinstance(item, Record) for item in found) == 18
-    assert sorted(item.kind for item in found if isinstance(item, Ignored)) == [".txt", "hidden", "outside a class folder"]
+    assert sorted(item.kind for item in found if isinstance(item, Ignored)) == [
+        ".txt",
+        "hidden",
+        "link to a folder around it",
+        "outside a class folder",
+    ]
+    assert [item.text for item in found if isinstance(item, Note)] == [
+        "folders inside class folders belong to the class: 1 images, as in Port/2020/May/"
+    ]
 
 
 def test_keys_tell_all_files_apart() -> None:
     paths = ["a.b.jpg", "a%2Eb.jpg", "a/b.jpg", "a%b.jpg", "a%25b.jpg", ".a.jpg"]
-    keys = [file_key("C", f"C/{path}") for path in paths]
+    keys = [file_key("/".join(["C", *path.split("/")[:-1]]), path) for path in paths]
     assert len(set(keys)) == len(paths)
     assert all("." not in key.rpartition("/")[2] for key in keys)
 
@@ -89,7 +97,7 @@ def test_what_is_no_regular_file_is_refused(images: Path) -> None:
     Path(os.fsdecode(bytes(images / "Port") + b"/\xff.jpg")).touch()
     refused = [item for item in open_source(images).records() if isinstance(item, Refused)]
     assert len(refused) == 3
-    for reason in ("not a regular file", "cannot be read", "no UTF-8"):
+    for reason in ("not a regular file", "is a link to nothing", "no UTF-8"):
         assert any(reason in item.reason for item in refused)
 
 
@@ -127,7 +135,7 @@ def test_tables_that_cannot_be_read(tmp_path: Path, name: str, text: bytes, mess
         ("../secret.jpg,A", "'..' parts"),
         ("/etc/secret.jpg,A", "absolute path"),
         ("none.jpg,A", "cannot be read"),
-        ("Port/x.jpg,", "class name ''"),
+        ("Port/x.jpg,", "lacks its path or class"),
         ("Port/x.jpg,a/b", "class name 'a/b'"),
         ("Port/x.jpg,..", "class name '..'"),
         (",A", "lacks its path"),
@@ -276,7 +284,7 @@ def test_samples_that_cannot_be_packed_are_refused(tmp_path: Path, members: dict
 
 
 def test_sources_that_are_none(tmp_path: Path) -> None:
-    for path, message in ((tmp_path / "none", "does not exist"), (tmp_path, "no class folders")):
+    for path, message in ((tmp_path / "none", "does not exist"), (tmp_path, "has no JPEG, PNG or TIFF image: give a folder")):
         with pytest.raises(UserError, match=message):
             list(open_source(path).records())
     (tmp_path / "a.tar.gz").touch()

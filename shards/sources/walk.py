@@ -1,0 +1,110 @@
+"""The one walk over folders of images, for packing and for looking at them: what is an image by its name, and what is none."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shards.description import SET
+from shards.errors import UserError
+from shards.files import printable
+from shards.sources.records import Refused, extension, is_image
+
+# Folders that systems leave behind, some with small copies of the images.
+_OF_SYSTEMS = frozenset(
+    {"@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "recycler"}
+    | {"lost+found", "system volume information"}
+)
+_PACKING = ("lock", "set")  # what is in a set in the making, see `shards.work`
+SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What lies directly in a folder.
+
+    Attributes:
+        path: of the folder below the top, such as `a/b`; "" for the top.
+        images: paths below the top of the files that are called like images, by name; all are regular files.
+        refused: what is called like an image and cannot be one.
+        ignored: how many files and folders of which kind are passed over.
+    """
+
+    path: str
+    images: list[str] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+
+
+def walk(top: Path) -> Iterator[Folder]:
+    """Yield a folder and all below it, by name. Links are followed, but never in a circle; no file is opened.
+
+    Hidden files, what systems leave behind, and shard sets are passed over, and counted in the folder that they lie in.
+
+    Raises:
+        UserError: a folder cannot be listed.
+    """
+    return _walk(top, Folder(""), [])
+
+
+def _walk(top: Path, folder: Folder, around: list[tuple[int, int]]) -> Iterator[Folder]:
+    here, entries = _listed(top, folder.path)
+    inner: list[Folder] = []
+    for entry in entries:
+        path = f"{folder.path}/{entry.name}" if folder.path else entry.name
+        if entry.name.startswith(".") or entry.name == "__MACOSX":
+            folder.ignored["hidden"] += 1
+        elif not entry.is_dir():
+            _sort_in(folder, entry, path)
+        elif kind := _passed_over(entry, [*around, here]):
+            folder.ignored[kind] += 1
+        else:
+            inner.append(Folder(path))
+    yield folder
+    for each in inner:
+        yield from _walk(top, each, [*around, here])
+
+
+def _listed(top: Path, path: str) -> tuple[tuple[int, int], list["os.DirEntry[str]"]]:
+    full = os.path.join(top, path)  # noqa: PTH118 (a Path for each of a million files costs)
+    try:
+        status = os.stat(full)  # noqa: PTH116
+        with os.scandir(full) as entries:
+            return (status.st_dev, status.st_ino), sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(f"{printable(full)} cannot be listed ({error.strerror}): make it readable") from None
+
+
+def _passed_over(entry: "os.DirEntry[str]", around: list[tuple[int, int]]) -> str | None:
+    """Return what a folder is counted under that is not walked through, or None."""
+    if entry.name.lower() in _OF_SYSTEMS:
+        return f"{entry.name} folder"
+    if entry.is_symlink():
+        status = entry.stat()
+        if (status.st_dev, status.st_ino) in around:
+            return "link to a folder around it"
+    inside = Path(entry.path)
+    return "shard set" if (inside / SET).is_file() or all((inside / name).exists() for name in _PACKING) else None
+
+
+def _sort_in(folder: Folder, entry: "os.DirEntry[str]", path: str) -> None:
+    """Take note of what is no folder: of an image, of what only is called like one, or of its kind."""
+    ending = extension(printable(entry.name))
+    if entry.is_file() and is_image(entry.name):
+        folder.images.append(path)
+    elif entry.is_file():
+        folder.ignored[f"{ending!r}" if " " in ending else ending or "no extension"] += 1
+    elif entry.is_symlink() and (is_image(entry.name) or not ending):  # without an extension it may have been a class
+        folder.refused.append(Refused(printable(path), "is a link to nothing: mend or remove it"))
+    elif is_image(entry.name):
+        folder.refused.append(Refused(printable(path), "is not a regular file"))
+    else:
+        folder.ignored["link to nothing" if entry.is_symlink() else "no regular file"] += 1
+
+
+def told(ignored: Counter[str]) -> str:
+    """Return how many files of which kind were passed over, the most frequent first."""
+    most = ignored.most_common(SHOWN)
+    more = ignored.total() - sum(count for _, count in most)
+    return ", ".join([f"{count:,} {kind}" for kind, count in most] + ([f"{more:,} of other kinds"] if more else []))
