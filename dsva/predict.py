@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dsva.viewer import Viewer
-from shards.given import Bad
+from shards.given import Unused
 from shards.spreadsheet import csv_text
 
 
@@ -32,13 +32,13 @@ class Predictions:
     Attributes:
         viewer: run, head and candidates.
         images: a prediction for each image that could be used, in the order given.
-        bad: the others.
+        unused: the others, and what was no image.
         seconds: that reading, decoding and the model took together.
     """
 
     viewer: Viewer
     images: Sequence[Prediction]
-    bad: Sequence[Bad]
+    unused: Unused
     seconds: float
 
     @property
@@ -76,7 +76,8 @@ class Predictions:
                 }
                 for image in self.images
             ],
-            "bad": [{"image": image.name, "reason": image.reason} for image in self.bad],
+            "bad": [{"image": image.name, "reason": image.reason} for image in self.unused.bad],
+            "ignored": dict(self.unused.ignored),
         }
         return json.dumps(made, indent=1) + "\n"
 
@@ -93,12 +94,12 @@ def predict(viewer: Viewer, images: Sequence[str], top: int) -> Predictions:
         UserError: a name that means nothing; before any image is looked at.
     """
     predictions: list[Prediction] = []
-    bad: list[Bad] = []
+    unused = Unused()
     start = time.perf_counter()
-    for seen in viewer.look(images, bad):
+    for seen in viewer.look(images, unused):
         best, places = viewer.judge.chances(seen.outputs).sort(dim=1, descending=True, stable=True)
         named = zip(seen.batch.images, viewer.true_classes(seen.batch), best.tolist(), places.tolist(), strict=True)
         for image, true, scores, ranks in named:
             ranked = tuple((viewer.judge.names[place], score) for place, score in zip(ranks[:top], scores[:top], strict=True))
             predictions.append(Prediction(image.name, true, ranked))
-    return Predictions(viewer, predictions, bad, time.perf_counter() - start)
+    return Predictions(viewer, predictions, unused, time.perf_counter() - start)

@@ -16,8 +16,9 @@ from dsva.zeroshot.candidates import Candidates, candidates, read_rows
 from dsva.zeroshot.judge import HeadName, Judge, device, judge, look
 from dsva.zeroshot.results import choose_gamma, provenance
 from shards.errors import UserError
-from shards.given import Bad, GivenBatch, find, read
+from shards.given import GivenBatch, Unused, find, read
 from shards.loader import common_side
+from shards.names import matching
 
 
 class New(NamedTuple):
@@ -88,26 +89,28 @@ class Viewer:
         trained.model.to(on).eval()
         return cls(trained, judge(trained.experiment, head, chosen, gamma[0], on), gamma, on, chosen.made)
 
-    def look(self, images: Sequence[str], bad: list[Bad]) -> Iterator[Seen]:
+    def look(self, images: Sequence[str], unused: Unused) -> Iterator[Seen]:
         """Look at images, batch by batch.
 
         Args:
             images: see `shards.given.find` for what their names may be.
-            bad: gets the images that cannot be used.
+            unused: gets what cannot be used.
 
         Raises:
             UserError: a name that means nothing; before any image is looked at.
         """
         experiment = self.trained.experiment
         config = experiment.config
-        given = find(images, experiment.shards)
+        given = find(images, experiment.shards, unused)
         side = common_side(experiment.shards, config.data.resize)
         for batch in read(given, side, config.eval.batch_size, config.data.workers):
-            bad += batch.bad
+            unused.bad += batch.bad
             if batch.images:
                 yield Seen(batch, *look(config, self.trained.model, batch.pixels, self.device))
 
     def true_classes(self, batch: GivenBatch) -> list[str]:
         """Return the classes of images by the folders they lie in; "" where a folder is called like no class."""
-        known = {*self.trained.experiment.table.classes, *self.judge.names}
-        return [image.filed_under if image.filed_under in known else "" for image in batch.images]
+        known = [*self.judge.names, *self.trained.experiment.table.classes]
+        folders = {image.filed_under for image in batch.images}
+        classes = {folder: matching(folder, known) or "" for folder in folders}
+        return [classes[image.filed_under] for image in batch.images]

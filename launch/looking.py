@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,7 +11,8 @@ from rich.markup import escape
 
 from shards.errors import UserError
 from shards.files import printable
-from shards.given import Bad
+from shards.given import Unused
+from shards.sources.walk import told
 
 if TYPE_CHECKING:
     from dsva.viewer import Viewer
@@ -61,7 +61,7 @@ def explain(
 
     console = Console(highlight=False, soft_wrap=True)
     viewer = _viewer(run_dir, head, classes, (rows, new, clip), console)
-    explanations, bad = explain_images(viewer, images, out)
+    explanations, unused = explain_images(viewer, images, out)
     known = [explanation for explanation in explanations if explanation.true in viewer.judge.names]
     right = sum(explanation.predicted == explanation.true for explanation in known)
     for explanation in explanations:
@@ -70,7 +70,7 @@ def explain(
         console.print(escape(f"{explanation.image}: {explanation.predicted}{of}, by {chosen}"))
     console.print(f"{right} of {len(known)} images in folders of a candidate's name are right")
     console.print(f"panels and explanations.json: {escape(str(out))}")
-    leave_with(bad, console)
+    leave_with(unused, console)
 
 
 def predict(
@@ -108,7 +108,7 @@ def predict(
     console.print(f"{len(made.images):,} images in {made.seconds:.1f} s, {made.speed:.0f} images/s")
     if known:
         console.print(f"{right} of {len(known)} images in folders of a candidate's name are right")
-    leave_with(made.bad, console)
+    leave_with(made.unused, console)
 
 
 def map_scene(
@@ -191,9 +191,11 @@ def _viewer(
     return viewer
 
 
-def leave_with(bad: Sequence[Bad], console: Console) -> None:
-    """List the images that could not be used; leave with exit code 2 if there are any."""
-    for image in bad:
+def leave_with(unused: Unused, console: Console) -> None:
+    """Tell what was no image, and list the images that could not be used; leave with exit code 2 if there are any."""
+    if unused.ignored:
+        console.print(escape(f"no images: {told(unused.ignored)}"))
+    for image in unused.bad:
         console.print(f"[yellow]not used:[/] {escape(f'{image.name} {image.reason}')}")
-    if bad:
+    if unused.bad:
         raise typer.Exit(2)

@@ -4,11 +4,11 @@ A bad image among them is no mistake that stops the rest: it is handed over with
 """
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from shards.images import EXTENSIONS, BadImage, inspect
 from shards.index import ShardSet
 from shards.loader import Reader
 from shards.sources.records import size_refusal
+from shards.sources.walk import told, walk
 
 AHEAD = 2  # batches that are read while one is in use
 
@@ -51,6 +52,19 @@ class Bad:
     reason: str
 
 
+@dataclass
+class Unused:
+    """What was given and is not used.
+
+    Attributes:
+        bad: images that cannot be.
+        ignored: how many files of which kind are no images, in the folders given.
+    """
+
+    bad: list[Bad] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+
+
 @dataclass(frozen=True, eq=False)
 class GivenBatch:
     """Images that were read together.
@@ -66,8 +80,13 @@ class GivenBatch:
     bad: Sequence[Bad]
 
 
-def find(names: Sequence[str], own: ShardSet) -> list[Given]:
+def find(names: Sequence[str], own: ShardSet, unused: Unused) -> list[Given]:
     """Find what the names mean: an image file, a shard set, a folder of images (with all below it), or a key of `own`.
+
+    Args:
+        names: as the user gives them.
+        own: shard set of the run.
+        unused: gets what in the folders is no image.
 
     Raises:
         UserError: a name is none of these, or a folder holds no image.
@@ -79,7 +98,7 @@ def find(names: Sequence[str], own: ShardSet) -> list[Given]:
         if (path / SET).is_file():
             found += _samples(ShardSet.open(path))
         elif path.is_dir():
-            found += _below(path)
+            found += _below(path, unused)
         elif path.is_file():
             found.append(_file(path))
         else:
@@ -90,12 +109,16 @@ def find(names: Sequence[str], own: ShardSet) -> list[Given]:
     return found
 
 
-def _below(folder: Path) -> list[Given]:
-    files = sorted(Path(root, name) for root, _, names in os.walk(folder) for name in names)
-    images = [_file(file) for file in files if file.suffix.lower() in EXTENSIONS]
+def _below(folder: Path, unused: Unused) -> list[Given]:
+    images: list[Given] = []
+    for each in walk(folder):
+        images += [_file(folder / path) for path in each.images]
+        unused.bad += [Bad(f"{folder}/{refused.path}", refused.reason) for refused in each.refused]
+        unused.ignored += each.ignored
     if not images:
         hint = f": it holds tars, so make it a shard set with `dsva shards index {folder}`" if any(folder.glob("*.tar")) else ""
-        raise UserError(f"{folder} holds no image ({', '.join(EXTENSIONS)}){hint or ': give another folder'}")
+        only = f", only {told(unused.ignored)}" if unused.ignored else ""
+        raise UserError(f"{folder} holds no image ({', '.join(EXTENSIONS)}){only}{hint or ': give another folder'}")
     return images
 
 

@@ -32,6 +32,13 @@ def same_names(names: Iterable[str]) -> tuple[str, str] | None:
     return None
 
 
+def matching(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is meant: the name itself, or else the only one that people read as it; None for none."""
+    known, read = dict.fromkeys(known), alias(name)
+    alike = [name] if name in known else [other for other in known if alias(other) == read]
+    return alike[0] if len(alike) == 1 else None
+
+
 def told_apart(first: str, second: str) -> str:
     """Return two names for a message, so that their difference is seen even where both are drawn alike."""
     alike = unicodedata.normalize("NFKC", first).strip() == unicodedata.normalize("NFKC", second).strip()

@@ -13,6 +13,7 @@ from dsva.zeroshot.prompts import words
 from dsva.zeroshot.splits import RANDOM, Split, find_split, load_split
 from shards.errors import UserError
 from shards.index import ShardSet
+from shards.names import matching
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +88,13 @@ def _split(data: ShardSet | None, file: Path | None, name: str) -> Split:
 
 
 def _described_by(names: tuple[str, ...], described: Mapping[str, str]) -> dict[str, str]:
-    for name in described:
-        if name not in names:
-            raise UserError(f"a description is given for {name!r}, which the split has not: {unknown(name, names)}")
-    return {name: described.get(name) or words(name) for name in names}
+    own: dict[str, str] = {}
+    for name, text in described.items():
+        meant = matching(name, names)
+        if meant is None or meant in own:
+            raise UserError(f"a description is given for {name!r}, which the split has not, or twice: {unknown(name, names)}")
+        own[meant] = text
+    return {name: own.get(name) or words(name) for name in names}
 
 
 def _described(path: Path) -> dict[str, str]:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from dsva.attributes.rows import Floats, finished, predicted
 from dsva.zeroshot.attributes import AttributeTable
 from dsva.zeroshot.candidates import Candidates
-from dsva.zeroshot.inputs import alias
 from dsva.zeroshot.judge import device
 from dsva.zeroshot.prompts import TEMPLATES, TextTower, words
 from shards.errors import UserError
+from shards.names import alias
 
 NEGATIONS = ("no", "not", "without")
 

@@ -34,6 +34,7 @@ from dsva.zeroshot.judge import device
 from dsva.zeroshot.kept import DECISIONS, Kept
 from dsva.zeroshot.results import RESULTS, Results
 from dsva.zeroshot.tables import per_class, summary
+from shards.given import Unused
 from shards.order import GALLERY, Ids, hashes
 
 PAGE = "report.html"
@@ -89,7 +90,7 @@ def _looked_at(trained: Trained, images_per_class: int) -> tuple[tuple[Decision,
     viewer = Viewer.of(trained, "proto", candidates(table, sets, ("unseen",)), (0.0, "unseen classes only"), device())
     ids = _some(np.concatenate([sets.unseen_test, sets.seen_test]), sets.labels)
     predicted, met = [], defaultdict[tuple[str, bool], list[_Explained]](list)
-    for seen in viewer.look([experiment.shards.key(int(sample)) for sample in ids], []):
+    for seen in viewer.look([experiment.shards.key(int(sample)) for sample in ids], Unused()):
         predicted.append(viewer.judge.attributes(seen.outputs).cpu().numpy())
         for explanation, picture in explained(viewer, seen):
             kind = met[explanation.true, explanation.predicted == explanation.true]

@@ -13,12 +13,12 @@ from dsva.report.overlays import Pixels
 from dsva.report.panels import panel
 from dsva.viewer import Seen, Viewer
 from shards.errors import UserError
-from shards.given import Bad
+from shards.given import Unused
 
 EXPLANATIONS = "explanations.json"
 
 
-def explain_images(viewer: Viewer, images: Sequence[str], target: Path) -> tuple[list[Explanation], list[Bad]]:
+def explain_images(viewer: Viewer, images: Sequence[str], target: Path) -> tuple[list[Explanation], Unused]:
     """Explain the decisions on images: a PNG panel each in the folder `target`, and all figures in explanations.json.
 
     Args:
@@ -27,17 +27,17 @@ def explain_images(viewer: Viewer, images: Sequence[str], target: Path) -> tuple
         target: folder to write to; made if need be.
 
     Returns:
-        The explanations, and the images that cannot be used.
+        The explanations, and what cannot be used.
 
     Raises:
         UserError: a name that means nothing, or the target is a file.
     """
     if target.exists() and not target.is_dir():
         raise UserError(f"{target} is a file: give a folder")
-    bad: list[Bad] = []
+    unused = Unused()
     explanations: list[Explanation] = []
     records: list[dict[str, Any]] = []
-    for seen in viewer.look(images, bad):
+    for seen in viewer.look(images, unused):
         for explanation, picture in explained(viewer, seen):
             target.mkdir(parents=True, exist_ok=True)
             file = f"{len(records):04d}_{re.sub(r'[^A-Za-z0-9.-]+', '_', explanation.image)[-80:]}.png"
@@ -59,7 +59,7 @@ def explain_images(viewer: Viewer, images: Sequence[str], target: Path) -> tuple
             "explanations": records,
         }
         write_atomically(target / EXPLANATIONS, json.dumps(made, indent=1) + "\n")
-    return explanations, bad
+    return explanations, unused
 
 
 def explained(viewer: Viewer, seen: Seen) -> Iterator[tuple[Explanation, Pixels]]:

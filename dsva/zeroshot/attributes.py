@@ -16,6 +16,7 @@ from dsva.zeroshot.inputs import read_bytes, read_json, strings, unknown
 from dsva.zeroshot.origin import Origin
 from shards.errors import UserError
 from shards.files import without_control
+from shards.names import matching
 
 MAX_CELLS = 10_000_000
 MAX_MEANING = 10_000  # characters
@@ -54,16 +55,24 @@ class AttributeTable:
         return self if partition is None or not self.validation else self.validation[partition]
 
     def rows(self, classes: Sequence[str]) -> NDArray[np.float32]:
-        """Return the rows of `classes` in the order given, [len(classes), K].
+        """Return the rows of `classes` in the order given, [len(classes), K]; see `own_name` for their spelling.
 
         Raises:
             UserError: a class has no row (with the nearest class that has one).
         """
         places = {name: place for place, name in enumerate(self.classes)}
-        for name in classes:
-            if name not in places:
-                raise UserError(f"{self.path} describes no class {name!r}: {unknown(name, self.classes)}")
-        return self.matrix[[places[name] for name in classes]]
+        return self.matrix[[places[self.own_name(name)] for name in classes]]
+
+    def own_name(self, name: str) -> str:
+        """Return what the table calls a class: the same, or the only one of its names that people read as this one.
+
+        Raises:
+            UserError: it describes no such class.
+        """
+        own = matching(name, self.classes)
+        if own is None:
+            raise UserError(f"{self.path} describes no class {name!r}: {unknown(name, self.classes)}")
+        return own
 
     def write(self, path: Path) -> None:
         """Write the table as JSON, a row a line, in the fewest digits that give the same float32 again."""

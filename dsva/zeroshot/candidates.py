@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from dsva.zeroshot.attributes import AttributeTable, load
 from dsva.zeroshot.classes import ImageSets
-from dsva.zeroshot.inputs import alias, read_json, same_names, unknown
+from dsva.zeroshot.inputs import read_json, unknown
 from shards.errors import UserError
+from shards.names import alias, matching, same_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,8 @@ def candidates(table: AttributeTable, sets: ImageSets, names: Sequence[str] = ()
     """
     chosen: list[str] = []
     for name in names or (() if new else ("seen", "unseen")):
-        chosen += {"seen": sets.seen, "unseen": sets.unseen}.get(name, (name,))
+        of_run = {"seen": sets.seen, "unseen": sets.unseen}.get(name)
+        chosen += of_run or (matching(name, sets.classes) or table.own_name(name),)
     every = (*chosen, *(name for each in new for name in each.names))
     if same := same_names(every):
         raise UserError(f"the candidates {same[0]!r} and {same[1]!r} are one class: leave one of them out, or rename it")

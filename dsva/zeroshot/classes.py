@@ -18,11 +18,12 @@ from dsva.zeroshot.splits import Split, in_splits
 from shards.errors import UserError
 from shards.index import ShardSet
 from shards.order import HOLD_OUT, Hashes, Ids, hashes
+from shards.split_words import TEST, TEST_SEEN, TRAIN, TRAIN_AND_TEST_SEEN, VAL
 
-TEST, VALIDATION, THIRDS = range(3)  # streams under HOLD_OUT
-BOTH = "trainandtestseen"  # as `alias` reduces what the .mat files' source calls it
+TESTING, VALIDATION, THIRDS = range(3)  # streams under HOLD_OUT
 MIN_SEEN = 6  # classes, for a validation partition: a third of them must be two at least
-TRAIN_NAMES, TEST_NAMES = ("train", "training"), ("testseen", "test", "testing", "val", "validation")
+# Splits whose images measure S; of these the first that has some.
+TESTS = ((TEST_SEEN, TRAIN_AND_TEST_SEEN), (TEST,), (VAL,))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +98,7 @@ def image_sets(
 
 
 def _as_published(data: ShardSet, sets: ImageSets) -> ImageSets:
-    both = sets.seen_test[in_splits(data, sets.seen_test, (BOTH,))]
+    both = sets.seen_test[in_splits(data, sets.seen_test, (TRAIN_AND_TEST_SEEN,))]
     if len(both) == 0:
         return sets
     told = (
@@ -112,12 +113,11 @@ def _honest(data: ShardSet, split: Split, seen_test_share: float, exclude_near: 
     warnings = _unused(data, labels)
     seen = np.flatnonzero((labels >= 0) & (labels < n_seen))
     unseen_test = np.flatnonzero(labels >= n_seen)
-    seen_test = _named_test(data, seen)
-    if seen_test is None:
-        seen_test = _held_out(data, seen, labels, seen_test_share, TEST)
-    else:
-        seen = np.union1d(seen_test, seen[in_splits(data, seen, TRAIN_NAMES)])
-        warnings.append(f"{data.root} names training and test images itself: these are used, and seen_test_share is not")
+    if split.respelled:
+        warnings.append(f"classes are taken although {data.root} spells them otherwise: {', '.join(split.respelled)}")
+    seen, seen_test = _named(data, seen, warnings)
+    if len(seen_test) == 0:
+        seen_test = _held_out(data, seen, labels, seen_test_share, TESTING)
     train = _without_copies(data, np.setdiff1d(seen, seen_test), (seen_test, unseen_test), exclude_near, warnings)
     return ImageSets(classes, n_seen, train, seen_test, unseen_test, labels, tuple(warnings))
 
@@ -149,12 +149,27 @@ def _unused(data: ShardSet, labels: NDArray[np.int64]) -> list[str]:
     return [f"{data.root} has classes outside the split, whose images are used nowhere: {', '.join(names)}"] if names else []
 
 
-def _named_test(data: ShardSet, seen: Ids) -> Ids | None:
-    """Return the seen classes' test images if the source named them: its first of test and validation images."""
-    if not in_splits(data, seen, TRAIN_NAMES).any():
-        return None
-    named = (seen[in_splits(data, seen, (name, BOTH) if name == "testseen" else (name,))] for name in TEST_NAMES)
-    return next((ids for ids in named if len(ids)), None)
+def _named(data: ShardSet, seen: Ids, warnings: list[str]) -> tuple[Ids, Ids]:
+    """Return the images of seen classes that train or test, and those that test as the source says; warn of all others.
+
+    Images without a split train where the source names no training images, or no test images. What the source calls a
+    test or validation image, or in a word that means nothing here, never trains.
+    """
+    named = (seen[in_splits(data, seen, words)] for words in TESTS)
+    tests = next((ids for ids in named if len(ids)), seen[:0])
+    train, free = (seen[in_splits(data, seen, (word,))] for word in (TRAIN, ""))
+    if len(tests) == 0 or len(train) == 0:
+        train = np.union1d(train, free)
+    if len(tests):
+        called = " (its validation images measure S)" if in_splits(data, tests, (VAL,)).any() else ""
+        warnings.append(f"{data.root} names training and test images itself{called}: these are used, and seen_test_share is not")
+    used = np.union1d(train, tests)
+    unused = np.bincount(data.records["split"][np.setdiff1d(seen, used)], minlength=len(data.splits))
+    if unused.any():
+        counts = [(name, count) for name, count in zip(data.splits, unused, strict=True) if count]
+        told = ", ".join(f"{count:,} {name!r}" if name else f"{count:,} without one" for name, count in counts)
+        warnings.append(f"images of seen classes that are used nowhere, because of their split: {told}")
+    return used, tests
 
 
 def _held_out(data: ShardSet, ids: Ids, labels: NDArray[np.int64], share: float, stream: int) -> Ids:

@@ -11,11 +11,11 @@ import numpy as np
 from dsva.config import EvalConfig
 from dsva.zeroshot.attributes import AttributeTable
 from dsva.zeroshot.classes import ImageSets
-from dsva.zeroshot.inputs import alias
 from dsva.zeroshot.origin import Origin
 from dsva.zeroshot.splits import Split
 from shards.errors import UserError
 from shards.index import ShardSet
+from shards.names import alias
 
 STANDARDISED = 1e-4  # a mean this near to 0 and a deviation this near to 1, in every column, are no accident
 
@@ -37,6 +37,9 @@ def check_table(table: AttributeTable, split: Split, data: ShardSet, sets: Image
         UserError: rows of unseen classes that were made from images of unseen classes (unless `protocol` is `exemplars`), rows
             made from other test images, or a mean and deviation over unseen classes.
     """
+    others = [f"{own!r} for {name!r}" for name in sets.classes if (own := table.own_name(name)) != name]
+    if others:
+        sets = _with(sets, f"rows are taken although {table.path} spells their classes otherwise: {', '.join(others)}")
     if table.origin is None:
         _refuse_standardised(table)
         if config.protocol == "exemplars":

@@ -10,6 +10,7 @@ from typing import Any
 
 from shards.errors import UserError
 from shards.files import has_control
+from shards.names import alias
 
 MAX_BYTES = 256 << 20  # a table that says from which of 20 million images it was made
 
@@ -56,21 +57,6 @@ def strings(value: Any, path: Path, what: str) -> tuple[str, ...]:
         repeated = next(name for name, times in Counter(value).items() if times > 1)
         raise UserError(f"{path}: {what} names {repeated!r} twice: remove one of them")
     return tuple(value)
-
-
-def alias(name: str) -> str:
-    """Reduce a name to its letters and digits in lower case: `Bare_Land` and `bare land` are one class."""
-    return "".join(character for character in name.casefold() if character.isalnum()) or name
-
-
-def same_names(names: Iterable[str]) -> tuple[str, str] | None:
-    """Return the first two names that are the same but for case, spaces and punctuation, if there are any."""
-    met: dict[str, str] = {}
-    for name in names:
-        if alias(name) in met:
-            return met[alias(name)], name
-        met[alias(name)] = name
-    return None
 
 
 def unknown(name: str, known: Iterable[str], limit: int = 12) -> str:

@@ -4,41 +4,60 @@ import hashlib
 import json
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from dsva.zeroshot.inputs import alias, read_json, same_names, strings, unknown
+from dsva.zeroshot.inputs import read_json, strings, unknown
 from shards.errors import UserError
 from shards.index import ShardSet
+from shards.names import matching, same_names
 from shards.order import CLASS_SPLIT, Ids, hashes
+from shards.split_words import TEST_SEEN, TEST_UNSEEN, TRAIN, TRAIN_AND_TEST_SEEN, split_word
 
-UNSEEN_NAMES = ("testunseen", "unseen")
 RANDOM = "random:"
 
 
 @dataclass(frozen=True)
 class Split:
-    """A class split: its name, its classes, the sha256 of the file that names it."""
+    """A class split.
+
+    Attributes:
+        name: of the split.
+        seen: classes, as the shard set calls them.
+        unseen: classes, likewise.
+        sha256: of the file that names them.
+        respelled: names of the file that the shard set spells otherwise, as `its name for the file's`.
+    """
 
     name: str
     seen: tuple[str, ...]
     unseen: tuple[str, ...]
     sha256: str
+    respelled: tuple[str, ...] = ()
 
 
 def find_split(data: ShardSet, file: Path | None, name: str) -> Split:
     """Return the split `name`: `random:SEED:UNSEEN` draws one, others are in `file`; without a file it is the shard set's own.
+
+    A class that the file spells otherwise than the shard set, in a way that people do not notice, gets the set's name.
 
     Raises:
         UserError: as the function that it is left to.
     """
     if name.startswith(RANDOM):
         return random_split(data, name)
-    return load_split(file, name) if file else own_split(data)
+    return _as_packed(load_split(file, name), data) if file else own_split(data)
+
+
+def _as_packed(split: Split, data: ShardSet) -> Split:
+    names = {name: matching(name, data.classes) or name for name in (*split.seen, *split.unseen)}
+    respelled = tuple(f"{packed!r} for {name!r}" for name, packed in names.items() if packed != name)
+    seen, unseen = (tuple(names[name] for name in part) for part in (split.seen, split.unseen))
+    return replace(split, seen=seen, unseen=unseen, respelled=respelled)
 
 
 def random_split(data: ShardSet, name: str) -> Split:
@@ -87,12 +106,21 @@ def own_split(data: ShardSet) -> Split:
     """Return the class split that a shard set's source named: the classes with `test_unseen` images are the unseen ones.
 
     Raises:
-        UserError: the source named none, or two of its classes have the same name but for their spelling.
+        UserError: the source named none, names other images of such a class for training or as seen ones, or has two classes
+            with the same name but for their spelling.
     """
     _refuse_same(data)
-    unseen = set(data.labels[in_splits(data, np.arange(len(data)), UNSEEN_NAMES)].tolist())
+    every = np.arange(len(data))
+    unseen = set(data.labels[in_splits(data, every, (TEST_UNSEEN,))].tolist())
     if not unseen:
         raise UserError(f"{data.root} names no `test_unseen` images: give classes.splits=FILE and classes.split=NAME")
+    others = data.labels[in_splits(data, every, (TRAIN, TEST_SEEN, TRAIN_AND_TEST_SEEN))]
+    if both := sorted(unseen & set(others.tolist())):
+        name, count = data.classes[both[0]], np.sum(others == both[0])
+        raise UserError(
+            f"{data.root} has `test_unseen` images of {name!r} and {count:,} others of it that train or test as seen: "
+            "a class is seen or unseen, so correct the source's splits and pack it again"
+        )
     names = [tuple(name for label, name in enumerate(data.classes) if (label in unseen) == wanted) for wanted in (False, True)]
     return Split("own", names[0], names[1], data.digest)
 
@@ -103,6 +131,6 @@ def _refuse_same(data: ShardSet) -> None:
 
 
 def in_splits(data: ShardSet, ids: Ids, names: Collection[str]) -> NDArray[np.bool_]:
-    """Tell which samples the source put into one of the splits `names`, given as `alias` reduces them; [len(ids)]."""
-    wanted = [place for place, name in enumerate(data.splits) if alias(name) in names]
+    """Tell which samples the source put into one of the splits `names`, see `shards.split_words.WORDS`; [len(ids)]."""
+    wanted = [place for place, name in enumerate(data.splits) if split_word(name) in names]
     return np.isin(data.records["split"][ids], wanted)

@@ -80,10 +80,9 @@ def _passed_over(entry: "os.DirEntry[str]", around: list[tuple[int, int]]) -> st
     """Return what a folder is counted under that is not walked through, or None."""
     if entry.name.lower() in _OF_SYSTEMS:
         return f"{entry.name} folder"
-    if entry.is_symlink():
-        status = entry.stat()
-        if (status.st_dev, status.st_ino) in around:
-            return "link to a folder around it"
+    status = entry.stat()
+    if (status.st_dev, status.st_ino) in around:
+        return "link to a folder around it"
     inside = Path(entry.path)
     return "shard set" if (inside / SET).is_file() or all((inside / name).exists() for name in _PACKING) else None
 

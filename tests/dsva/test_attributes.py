@@ -106,8 +106,18 @@ def test_a_table_from_millions_of_images_says_which_and_can_be_read(tmp_path: Pa
 
 
 def test_class_without_a_row_is_refused() -> None:
-    with pytest.raises(UserError, match="describes no class 'storage_tanks': did you mean 'StorageTanks'"):
-        load(AID_TABLE).rows(["Airport", "storage_tanks"])
+    with pytest.raises(UserError, match="describes no class 'storage_tank': did you mean 'StorageTanks'"):
+        load(AID_TABLE).rows(["Airport", "storage_tank"])
+
+
+def test_a_class_may_be_spelled_as_people_do_not_notice() -> None:
+    table = load(AID_TABLE)
+    assert np.array_equal(table.rows(["storage tanks"]), table.rows(["StorageTanks"]))
+    place = table.classes.index("StorageTanks")
+    twins = replace(table, classes=("Storage_Tanks", *table.classes[1:]))
+    assert np.array_equal(twins.rows(["StorageTanks"]), table.matrix[[place]])
+    with pytest.raises(UserError, match="describes no class 'storage tanks'"):
+        twins.rows(["storage tanks"])
 
 
 @pytest.mark.parametrize(

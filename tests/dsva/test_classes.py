@@ -111,6 +111,45 @@ def test_a_source_with_training_images_only_leaves_the_share_in_charge(images: l
     assert per_class(sets, sets.seen_test)[:20] == [24] * 20
 
 
+@pytest.mark.parametrize(
+    ("names", "train", "test", "told"),
+    [
+        (("", "Valid"), ("",), ("Valid",), "its validation images measure S"),
+        (("", " TEST"), ("",), (" TEST",), "names training and test images itself:"),
+        (
+            ("Training", "validation", "Testing"),
+            ("Training",),
+            ("Testing",),
+            "used nowhere, because of their split: 8 'validation'",
+        ),
+        (("", "train", "dev"), ("train",), ("dev",), "used nowhere, because of their split: 8 without one"),
+        (("train", "holdout"), ("train",), (), "used nowhere, because of their split: 8 'holdout'"),
+        (("", "1"), ("",), (), "used nowhere, because of their split: 8 '1'"),
+        (
+            ("train", "test_unseen", "test_seen"),
+            ("train",),
+            ("test_seen",),
+            "used nowhere, because of their split: 8 'test_unseen'",
+        ),
+    ],
+)
+def test_what_is_not_called_training_never_trains_without_a_word(
+    names: tuple[str, ...], train: tuple[str, ...], test: tuple[str, ...], told: str
+) -> None:
+    each = 4 * len(names)
+    data = shard_set(
+        [(f"{name}/{i}", f"{name}{i}".encode()) for name in "abc" for i in range(each)],
+        names,
+        lambda key: int(key[2:]) % len(names),
+    )
+    sets = image_sets(data, Split("s", ("a", "b"), ("c",), ""), 0.25, HONEST)
+    assert {names[place] for place in data.records["split"][sets.train]} == set(train)
+    assert {names[place] for place in data.records["split"][sets.seen_test]} == set(test or train)
+    assert len(sets.train) == (8 if test else 6)
+    assert len(sets.unseen_test) == each
+    assert any(told in warning for warning in sets.warnings)
+
+
 def test_classes_outside_the_split_are_named_and_unused(data: ShardSet, split: Split) -> None:
     sets = image_sets(data, replace(split, unseen=split.unseen[1:]), 0.2, HONEST)
     assert sets.warnings[0].endswith(split.unseen[0])

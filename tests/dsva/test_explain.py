@@ -22,6 +22,7 @@ from dsva.report.panels import panel
 from dsva.viewer import Viewer
 from dsva.zeroshot.judge import Judge
 from shards.errors import UserError
+from shards.given import Unused
 
 B, K, C, N_SEEN = 5, 7, 6, 4
 CLASSES = tuple("abcdef")
@@ -126,8 +127,8 @@ def test_images_of_a_run_are_explained_with_panels_and_figures(run_dir: Path, tm
     damaged = tmp_path / "damaged.jpg"
     damaged.write_bytes((scenes / "Pond" / "pond_1.jpg").read_bytes()[:2000])
     viewer = Viewer.open(run_dir, "main", ["unseen"])
-    told, bad = explain_images(viewer, [str(scenes / "Pond"), "Bridge/bridge_1", str(damaged)], tmp_path / "out")
-    assert [image.name for image in bad] == [str(damaged)]
+    told, unused = explain_images(viewer, [str(scenes / "Pond"), "Bridge/bridge_1", str(damaged)], tmp_path / "out")
+    assert [image.name for image in unused.bad] == [str(damaged)]
     assert [explanation.true for explanation in told] == ["Pond"] * IMAGES + ["Bridge"]
     written = json.loads((tmp_path / "out" / EXPLANATIONS).read_text())
     assert written["candidates"] == list(UNSEEN)
@@ -150,4 +151,4 @@ def test_candidates_are_all_classes_of_the_run_unless_told(run_dir: Path) -> Non
     with pytest.raises(UserError, match="'Pond' and 'Pond' are one class"):
         Viewer.open(run_dir, "proto", ["Pond", "unseen"])
     with pytest.raises(UserError, match=r"nothing/here\.jpg is no image file, no folder and no key of"):
-        next(Viewer.open(run_dir, "proto").look(["nothing/here.jpg"], []))
+        next(Viewer.open(run_dir, "proto").look(["nothing/here.jpg"], Unused()))

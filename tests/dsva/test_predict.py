@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -156,12 +157,24 @@ def test_bad_images_are_listed_and_the_others_predicted(
     (folder / "cut.jpg").write_bytes((folder / "pond_1.jpg").read_bytes()[:3000])
     Image.new("I;16", (64, 64)).save(folder / "deep.png")
     Image.new("L", (90, 70)).save(folder / "grey.png")
+    (folder / "._pond_1.jpg").write_bytes(b"")
+    (folder / "@eaDir").mkdir()
+    shutil.copy(folder / "pond_1.jpg", folder / "@eaDir")
+    (folder / "pond.webp").write_bytes(b"RIFF")
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "gone.jpg").symlink_to("nowhere")
+    (folder / "around").symlink_to(folder)
     assert call(monkeypatch, "predict", run_dir, folder, "--out", tmp_path / "made.json", "--top", 2) == 2
     said = capsys.readouterr().err
     assert f"{IMAGES + 1} images in" in said
     assert "images/s" in said
     made = json.loads((tmp_path / "made.json").read_text())
-    assert {Path(bad["image"]).name for bad in made["bad"]} == {"empty.jpg", "text.png", "cut.jpg", "deep.png"}
+    assert {Path(bad["image"]).name for bad in made["bad"]} == {"empty.jpg", "text.png", "cut.jpg", "deep.png"} | {
+        "pipe.jpg",
+        "gone.jpg",
+    }
+    assert made["ignored"] == {"hidden": 1, "@eaDir folder": 1, ".webp": 1, "link to a folder around it": 1}
+    assert "no images: 1 hidden, 1 @eaDir folder, 1 link to a folder around it, 1 .webp" in said
     assert all(Path(bad["image"]).name in said for bad in made["bad"])
     assert len(made["predictions"]) == IMAGES + 1
     assert made["checkpoint_sha256"] == Results.read(run_dir / RESULTS).provenance.checkpoint_sha256
@@ -197,5 +210,5 @@ def test_a_damaged_sample_of_a_set_is_bad_and_the_rest_is_predicted(run_dir: Pat
         file.seek(700)
         file.write(b"damage")
     made = predict(Viewer.open(run_dir, "proto"), [str(copy)], 1)
-    assert (len(made.images), len(made.bad)) == (9 * IMAGES - 1, 1)
-    assert "its bytes are not those that were packed" in made.bad[0].reason
+    assert (len(made.images), len(made.unused.bad)) == (9 * IMAGES - 1, 1)
+    assert "its bytes are not those that were packed" in made.unused.bad[0].reason

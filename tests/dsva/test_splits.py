@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shard_sets import shard_set
 
+from dsva.config import ValidationConfig
+from dsva.zeroshot.classes import image_sets
 from dsva.zeroshot.splits import find_split, load_split
 from shards.errors import UserError
 from shards.index import ShardSet
@@ -73,6 +75,26 @@ def test_without_a_file_the_split_is_the_sets_own() -> None:
     assert (split.seen, split.unseen) == (("Park", "Pond"), ("Port",))
     with pytest.raises(UserError, match="SET names no `test_unseen` images"):
         find_split(images_of(NAMES), None, "own")
+
+
+def test_a_set_that_calls_a_class_seen_and_unseen_is_refused() -> None:
+    data = shard_set([("Pond/1", b"1"), ("Pond/2", b"2"), ("Park/1", b"3")], ("train", "test_unseen"), lambda key: key == "Pond/2")
+    with pytest.raises(UserError, match="`test_unseen` images of 'Pond' and 1 others of it that train"):
+        find_split(data, None, "own")
+
+
+def test_names_of_a_file_that_people_read_as_the_sets_are_taken_and_told(tmp_path: Path) -> None:
+    data = images_of(["Fore\u0302t", "Pond", "BareLand"])
+    file = write(tmp_path / "splits.json", {"a": {"seen": ["For\xeat", "bare land"], "unseen": ["Pond"]}})
+    split = find_split(data, file, "a")
+    assert (split.seen, split.unseen) == (("Fore\u0302t", "BareLand"), ("Pond",))
+    warned = image_sets(data, split, 0, ValidationConfig(), shots=1).warnings
+    assert warned == (
+        "classes are taken although SET spells them otherwise: 'Fore\u0302t' for 'For\xeat', 'BareLand' for 'bare land'",
+    )
+    one_form = write(tmp_path / "one.json", {"a": {"seen": ["For\xeat", "Pond"], "unseen": ["Fore\u0302t"]}})
+    with pytest.raises(UserError, match="which are one class"):
+        find_split(data, one_form, "a")
 
 
 def test_published_aid_splits_are_read() -> None:

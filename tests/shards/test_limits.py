@@ -9,7 +9,7 @@ import pytest
 
 from shards.description import KEYS, MAX_JSON_BYTES, SET, read_digested, write_description, write_digested
 from shards.errors import UserError
-from shards.given import find, read
+from shards.given import Unused, find, read
 from shards.images import MAX_BYTES
 from shards.index import ShardSet
 from shards.pack import pack
@@ -44,7 +44,7 @@ def test_an_image_of_a_class_folder(images: Path, tmp_path: Path) -> None:
 
 def test_an_image_that_is_given_by_name(packed: Path, tmp_path: Path) -> None:
     large = sparse(tmp_path / "large.jpg", MAX_BYTES + 1)
-    [batch] = read(find([str(large)], ShardSet.open(packed)), 32, 4, 1)
+    [batch] = read(find([str(large)], ShardSet.open(packed), Unused()), 32, 4, 1)
     assert not batch.images
     assert [bad.reason for bad in batch.bad] == ["is larger than 1024 MiB: cut it into scenes"]
 
