@@ -31,15 +31,14 @@ def refuse_two_answers(base: sqlite3.Connection, where: str) -> None:
     Raises:
         UserError: it does.
     """
-    for column, called in (("class_name", "class"), ("split", "split")):
-        query = (
-            f"SELECT path, GROUP_CONCAT(DISTINCT {column}) FROM listed GROUP BY path, offset HAVING COUNT(DISTINCT {column}) > 1"
+    classes, splits = "GROUP_CONCAT(DISTINCT class_name)", "GROUP_CONCAT(DISTINCT split)"
+    differ = "HAVING MIN(class_name) != MAX(class_name) OR MIN(split) != MAX(split)"
+    twice = base.execute(f"SELECT path, {classes}, {splits} FROM listed GROUP BY path, offset {differ}").fetchall()
+    if twice:
+        shown = ", ".join(f"{printable(path)} (classes {names}; splits {words or 'none'})" for path, names, words in twice[:SHOWN])
+        raise UserError(
+            f"{where} lists {len(twice):,} images with more than one class or split, such as {shown}: give each image one of each"
         )
-        if twice := base.execute(query).fetchall():
-            shown = ", ".join(f"{printable(path)} ({answers})" for path, answers in twice[:SHOWN])
-            raise UserError(
-                f"{where} lists {len(twice):,} images with more than one {called}, such as {shown}: give each one {called}"
-            )
 
 
 def refuse_twins(base: sqlite3.Connection, classes: Sequence[str], where: str) -> None:

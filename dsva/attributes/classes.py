@@ -91,8 +91,10 @@ def _described_by(names: tuple[str, ...], described: Mapping[str, str]) -> dict[
     own: dict[str, str] = {}
     for name, text in described.items():
         meant = matching(name, names)
-        if meant is None or meant in own:
-            raise UserError(f"a description is given for {name!r}, which the split has not, or twice: {unknown(name, names)}")
+        if meant is None:
+            raise UserError(f"a description is given for {name!r}, which the split has not: {unknown(name, names)}")
+        if meant in own:
+            raise UserError(f"two descriptions are given for {meant!r}, one of them as {name!r}: remove one")
         own[meant] = text
     return {name: own.get(name) or words(name) for name in names}
 

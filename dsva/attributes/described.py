@@ -12,7 +12,7 @@ from dsva.zeroshot.candidates import Candidates
 from dsva.zeroshot.judge import device
 from dsva.zeroshot.prompts import TEMPLATES, TextTower, words
 from shards.errors import UserError
-from shards.names import alias
+from shards.names import alias, matching
 
 NEGATIONS = ("no", "not", "without")
 
@@ -63,13 +63,14 @@ def by_clip(texts: Mapping[str, str], table: AttributeTable, seen: Sequence[str]
     origin = table.origin
     templates = origin.class_templates if origin else TEMPLATES
     told = origin.described if origin else {}
+    of_seen = [told.get(matching(name, told) or "") or words(name) for name in seen]
 
     def embedded(phrases: Sequence[str]) -> Floats:
         return np.asarray(tower.embed(phrases, templates).cpu().double().numpy()).reshape(len(phrases), -1)
 
     new = embedded(list(texts.values()))
     if origin is None or origin.mode not in ("text", "sentences"):
-        rows = predicted(embedded([told.get(name) or words(name) for name in seen]), table.rows(seen).astype(float), new)
+        rows = predicted(embedded(of_seen), table.rows(seen).astype(float), new)
         return finished(rows, "l2" if origin and origin.rows == "l2" else "raw", slice(0))
     if tower.sha256() != origin.clip_sha256:
         raise UserError(f"the rows of {table.path} come from the text of another model, {origin.clip}: give that with --clip")

@@ -7,6 +7,7 @@ from pathlib import Path
 from dsva.yaml_files import read_mapping
 from dsva.zeroshot.inputs import strings
 from shards.errors import UserError
+from shards.names import alias
 
 SECTIONS = ("class_templates", "attribute_templates", "groups")
 
@@ -49,9 +50,9 @@ def read_vocabularies(paths: Sequence[Path]) -> Vocabulary:
                 raise UserError(f"{path}: there is a group {group!r} already: rename it, or give one vocabulary less")
             groups[group] = members
             for name in members:
-                if name in owner:
-                    raise UserError(f"{path}: the attribute {name!r} is in groups {owner[name]!r} and {group!r}: keep one of them")
-                owner[name] = group
+                if other := owner.get(alias(name)):
+                    raise UserError(f"{path}: the attribute {name!r} is in groups {other!r} and {group!r}: keep one of them")
+                owner[alias(name)] = group
     classes, attributes = ([getattr(each, name) for each in read] for name in SECTIONS[:2])
     return Vocabulary(groups, _joined(classes), _joined(attributes))
 

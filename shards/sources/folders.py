@@ -56,39 +56,36 @@ class ClassFolders:
         layout = find_layout(images, printable(self.root), self.level)
         for number, text in enumerate(layout.notes()):
             yield Note(text, {"layout": layout.facts()} if number == 0 and layout.facts() else {})
-        if lost := self._lost(layout, images, ignored):
+        if lost := _lost(self._classes(layout, images, ignored)):
             yield Note(lost)
         for folder in walk(self.root):
             yield from self._found(folder, layout)
 
-    def _lost(self, layout: Layout, images: Mapping[str, int], ignored: Mapping[str, Counter[str]]) -> str:
-        """Return a sentence on what classes lose because the formats of images are not read; "" where none does.
+    def _classes(
+        self, layout: Layout, images: Mapping[str, int], ignored: Mapping[str, Counter[str]]
+    ) -> dict[str, tuple[int, Counter[str]]]:
+        """Return how many images each class has, and what is passed over in its folders.
 
         Raises:
             UserError: a class has no image.
         """
-        has, passed, folder_of = Counter[str](), dict[str, Counter[str]](), dict[str, str]()
+        classes: dict[str, tuple[int, Counter[str]]] = {}
+        folder_of: dict[str, str] = {}
         for path, count in images.items():
-            parts = tuple(path.split("/"))
-            if path and len(parts) >= layout.level and (layout.level == 1 or parts[: layout.level - 1] in layout.folders):
+            parts = tuple(path.split("/")) if path else ()
+            above = parts[: layout.level - 1]
+            if len(parts) >= layout.level and (not above or above in layout.folders):
                 name = parts[layout.level - 1]
-                has[name] += count
-                passed.setdefault(name, Counter()).update(ignored[path])
-                folder_of.setdefault(name, "/".join(parts[: layout.level]))
-        for name, kinds in passed.items():
-            if not has[name]:
+                folder_of.setdefault(name, "/".join((*above, name)))
+                before, kinds = classes.get(name, (0, Counter[str]()))
+                classes[name] = before + count, kinds + ignored[path]
+        for name, (count, kinds) in classes.items():
+            if not count:
                 only = f", only {told(kinds)}" if kinds else ""
                 mend = "convert them to PNG" if OTHER_FORMATS & kinds.keys() else "add some"
-                raise UserError(
-                    f"{printable(self.root / folder_of[name])} has no JPEG, PNG or TIFF image{only}: {mend}, or remove the folder"
-                )
-        lost = {name: Counter({kind: kinds[kind] for kind in OTHER_FORMATS & kinds.keys()}) for name, kinds in passed.items()}
-        if not any(lost.values()):
-            return ""
-        worst = max(lost, key=lambda name: lost[name].total() / has[name])
-        which = f"{worst!r} loses {lost[worst].total():,} and keeps {has[worst]:,}"
-        every = told(sum(lost.values(), Counter[str]()))
-        return f"left out because these formats are not read: {every}; of all classes {which}: convert them to PNG to keep them"
+                folder = printable(self.root / folder_of[name])
+                raise UserError(f"{folder} has no JPEG, PNG or TIFF image{only}: {mend}, or remove the folder")
+        return classes
 
     def _found(self, folder: Folder, layout: Layout) -> Iterator[Found]:
         placed = layout.place(folder.path)
@@ -100,6 +97,17 @@ class ClassFolders:
         yield from folder.refused
         for path in folder.images:
             yield file_record(self.root, path, placed.class_name, placed.split, placed.key)
+
+
+def _lost(classes: Mapping[str, tuple[int, Counter[str]]]) -> str:
+    """Return a sentence on the images in formats that are not read, and the class that loses most by it; "" for none."""
+    lost = {name: Counter({kind: kinds[kind] for kind in OTHER_FORMATS & kinds.keys()}) for name, (_, kinds) in classes.items()}
+    every = sum(lost.values(), Counter[str]())
+    if not every:
+        return ""
+    worst = max(lost, key=lambda name: lost[name].total() / classes[name][0])
+    which = f"{printable(worst)!r} loses {lost[worst].total():,} and keeps {classes[worst][0]:,}"
+    return f"left out because these formats are not read: {told(every)}; of all classes {which}: convert them to PNG to keep them"
 
 
 def file_record(root: Path, path: str, class_name: str, split: str, folder: str | None = None) -> Found:

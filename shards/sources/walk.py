@@ -49,31 +49,32 @@ def walk(top: Path) -> Iterator[Folder]:
 
 
 def _walk(top: Path, folder: Folder, around: list[tuple[int, int]]) -> Iterator[Folder]:
-    here, entries = _listed(top, folder.path)
-    inner: list[Folder] = []
-    for entry in entries:
-        path = f"{folder.path}/{entry.name}" if folder.path else entry.name
-        if entry.name.startswith(".") or entry.name == "__MACOSX":
-            folder.ignored["hidden"] += 1
-        elif not entry.is_dir():
-            _sort_in(folder, entry, path)
-        elif kind := _passed_over(entry, [*around, here]):
-            folder.ignored[kind] += 1
-        else:
-            inner.append(Folder(path))
+    try:
+        status = (top / folder.path).stat()
+        around = [*around, (status.st_dev, status.st_ino)]
+        inner = _sorted(top, folder, around)
+    except OSError as error:
+        raise UserError(f"{printable(top / folder.path)} cannot be listed ({error.strerror}): make it readable") from None
     yield folder
     for each in inner:
-        yield from _walk(top, each, [*around, here])
+        yield from _walk(top, each, around)
 
 
-def _listed(top: Path, path: str) -> tuple[tuple[int, int], list["os.DirEntry[str]"]]:
-    full = os.path.join(top, path)  # noqa: PTH118 (a Path for each of a million files costs)
-    try:
-        status = os.stat(full)  # noqa: PTH116
-        with os.scandir(full) as entries:
-            return (status.st_dev, status.st_ino), sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise UserError(f"{printable(full)} cannot be listed ({error.strerror}): make it readable") from None
+def _sorted(top: Path, folder: Folder, around: list[tuple[int, int]]) -> list[Folder]:
+    """Take note of all that lies in a folder, and return the folders there that are walked through."""
+    inner: list[Folder] = []
+    with os.scandir(top / folder.path) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            path = f"{folder.path}/{entry.name}" if folder.path else entry.name
+            if entry.name.startswith(".") or entry.name == "__MACOSX":
+                folder.ignored["hidden"] += 1
+            elif not _is_folder(entry):
+                _sort_in(folder, entry, path)
+            elif kind := _passed_over(entry, around):
+                folder.ignored[kind] += 1
+            else:
+                inner.append(Folder(path))
+    return inner
 
 
 def _passed_over(entry: "os.DirEntry[str]", around: list[tuple[int, int]]) -> str | None:
@@ -87,12 +88,20 @@ def _passed_over(entry: "os.DirEntry[str]", around: list[tuple[int, int]]) -> st
     return "shard set" if (inside / SET).is_file() or all((inside / name).exists() for name in _PACKING) else None
 
 
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # noqa: PTH112 (a link to itself is none)
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    return os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file()  # noqa: PTH113 (as above)
+
+
 def _sort_in(folder: Folder, entry: "os.DirEntry[str]", path: str) -> None:
     """Take note of what is no folder: of an image, of what only is called like one, or of its kind."""
     ending = extension(printable(entry.name))
-    if entry.is_file() and is_image(entry.name):
+    if _is_file(entry) and is_image(entry.name):
         folder.images.append(path)
-    elif entry.is_file():
+    elif _is_file(entry):
         folder.ignored[f"{ending!r}" if " " in ending else ending or "no extension"] += 1
     elif entry.is_symlink() and (is_image(entry.name) or not ending):  # without an extension it may have been a class
         folder.refused.append(Refused(printable(path), "is a link to nothing: mend or remove it"))

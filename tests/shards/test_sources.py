@@ -181,6 +181,19 @@ def test_mat_files(images: Path, tmp_path: Path) -> None:
     assert [record.split for record in found.values()] == ["train"] * 10 + ["train_and_test_seen"] * 2 + ["test_unseen"] * 6
 
 
+def test_labels_of_mat_files_that_contradict_the_folders(images: Path, tmp_path: Path) -> None:
+    turned = write_mats(tmp_path, images, allclasses_names=np.array(["Beach", "Port", "Airport"], object)[:, None])
+    source = open_source(turned, images=images, split_number=1)
+    with pytest.raises(UserError, match=r"res101_images\.mat: 18 of 18 images lie in folders called as another class than theirs"):
+        pack(source, tmp_path / "SET")
+    (images / "port").mkdir()
+    for path in sorted((images / "Beach").iterdir())[:2]:
+        path.rename(images / "port" / path.name)
+    write_mats(tmp_path, images, allclasses_names=np.array(["Airport", "Beach", "Port", "Beach"], object)[:, None])
+    notes = pack(source, tmp_path / "SET").notes
+    assert notes == ("2 of 18 images lie in folders called as another class than theirs: 2 in port/ as 'Beach'; the labels count",)
+
+
 def test_mat_files_of_any_size_are_not_read(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matfiles, "MAX_CELLS", 17)
     with pytest.raises(UserError, match=r"res101_images.mat cannot be read as .*[(]a variable of more than 17 cells"):
