@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -60,6 +61,27 @@ def test_class_folders(images: Path) -> None:
 def test_class_folders_inside_a_folder_called_images(images: Path) -> None:
     images.rename(images.with_name("images"))
     assert records(images.parent).keys() == keys_of(images.with_name("images"))
+
+
+def test_split_folders_around_classes_are_packed_and_told(images: Path, tmp_path: Path) -> None:
+    for split, names in (("train", ("Airport", "Beach")), ("Valid", ("Port",))):
+        (tmp_path / "SPLITS" / split).mkdir(parents=True)
+        for name in names:
+            shutil.copytree(images / name, tmp_path / "SPLITS" / split / name)
+    (tmp_path / "SPLITS" / "readme.txt").touch()
+    report = pack(open_source(tmp_path / "SPLITS"), tmp_path / "SET")
+    assert (report.shards.classes, report.shards.splits) == (("Airport", "Beach", "Port"), ("", "train", "val"))
+    assert report.ignored == {"outside a class folder": 1}
+    assert report.notes == (
+        "3 classes are taken from level 2 of the folders, <split>/<class>; splits are Valid, train (--level takes another)",
+    )
+    made = json.loads((report.shards.root / "made.json").read_text())
+    assert made["layout"] == {"levels": ["split", "class"], "splits": ["Valid", "train"], "superclasses": {}}
+    as_classes = pack(open_source(tmp_path / "SPLITS", level=1), tmp_path / "OTHER").shards
+    assert (as_classes.classes, as_classes.splits) == (("Valid", "train"), ("",))
+    (images / "t.csv").touch()
+    with pytest.raises(UserError, match=r"t\.csv is no folder of class folders: --level is for these only"):
+        open_source(images / "t.csv", level=1)
 
 
 def test_deeper_folders_belong_to_the_class_and_other_files_are_counted(images: Path) -> None:

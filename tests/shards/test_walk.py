@@ -66,18 +66,21 @@ def test_pack_and_predict_find_the_same_images_and_tell_the_same(messy: Path, pa
     )
 
 
-def test_what_is_called_an_image_and_is_none_is_refused_unopened(images: Path, packed: Path) -> None:
+def test_what_is_called_an_image_and_is_none_is_refused_unopened(
+    images: Path, packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     os.mkfifo(images / "Port" / "pipe.jpg")
     (images / "Port" / "gone.png").symlink_to("nowhere")
     (images / "class").symlink_to("nowhere")
+    (images / "itself").symlink_to("itself")
     with socket.socket(socket.AF_UNIX) as listening:
-        os.chdir(images / "Port")  # a socket's path has at most 107 characters
+        monkeypatch.chdir(images / "Port")  # a socket's path has at most 107 characters
         listening.bind("socket.tif")
         unused = Unused()
         assert len(find([str(images)], ShardSet.open(packed), unused)) == 18
     reasons = {Path(bad.name).name: bad.reason for bad in unused.bad}
     link, special = "is a link to nothing: mend or remove it", "is not a regular file"
-    assert reasons == {"pipe.jpg": special, "gone.png": link, "class": link, "socket.tif": special}
+    assert reasons == {"pipe.jpg": special, "gone.png": link, "class": link, "itself": link, "socket.tif": special}
 
 
 def test_links_to_folders_and_files_are_followed(images: Path, tmp_path: Path) -> None:
