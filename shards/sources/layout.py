@@ -101,8 +101,8 @@ class Layout:
                 f"{len(self.names('class'))} classes are taken from level {self.level} of the folders, {pattern}{others} "
                 "(--level takes another)"
             )
-        for folder, count in sorted(self.masks.items()):
-            yield f"left out as masks: {count:,} images in {shown(folder)}"
+        if self.masks:
+            yield f"left out as masks: {sum(self.masks.values()):,} images in {shown(*self.masks)}"
         if self.outside:
             yield f"left out because they lie outside the class folders: {self.outside:,} images"
         if self.inner[1]:

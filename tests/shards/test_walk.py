@@ -66,9 +66,7 @@ def test_pack_and_predict_find_the_same_images_and_tell_the_same(messy: Path, pa
     )
 
 
-def test_what_is_called_an_image_and_is_none_is_refused_unopened(
-    images: Path, packed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_only_called_an_image_is_refused_unopened(images: Path, packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(images / "Port" / "pipe.jpg")
     (images / "Port" / "gone.png").symlink_to("nowhere")
     (images / "class").symlink_to("nowhere")
