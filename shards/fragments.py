@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from shards.files import replace_with, sync
 from shards.images import ImageFacts
 from shards.index import RECORD
 from shards.sources.records import Refused
+from shards.tally import Tally
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Fragment:
         splits: names of the splits that occur, and their places.
         bad: images that could not be packed.
         turned: number of images that are turned upright.
+        ignored: what else lies in a tar that was written elsewhere.
         shard: the finished tar; set by `write`.
     """
 
@@ -34,6 +36,7 @@ class Fragment:
     splits: dict[str, int] = field(default_factory=dict)
     bad: list[Refused] = field(default_factory=list)
     turned: int = 0
+    ignored: Tally = field(default_factory=Tally)
     shard: Shard | None = None
     _rows: list[tuple[int, ...]] = field(default_factory=list)
     _keys: bytearray = field(default_factory=bytearray)
@@ -60,6 +63,7 @@ class Fragment:
             "splits": list(self.splits),
             "bad": [(bad.path, bad.reason) for bad in self.bad],
             "turned": self.turned,
+            **self.ignored.described(),
         }
         replace_with(folder / f"{number:06d}.json", json.dumps(described).encode())
 
@@ -73,7 +77,8 @@ def read_fragment(folder: Path, number: int) -> Fragment | None:
     if "turned" not in described:
         return None
     classes, splits = ({name: i for i, name in enumerate(described[kind])} for kind in ("classes", "splits"))
-    return Fragment(classes, splits, [Refused(*bad) for bad in described["bad"]], described["turned"], Shard(**described["shard"]))
+    bad = [Refused(*image) for image in described["bad"]]
+    return Fragment(classes, splits, bad, described["turned"], Tally.of(described), Shard(**described["shard"]))
 
 
 def forget_fragment(folder: Path, number: int) -> None:
@@ -87,6 +92,12 @@ def finished(folder: Path, count: int) -> Iterator[Fragment]:
         fragment = read_fragment(folder, number)
         assert fragment is not None, f"shard {number} is not finished"
         yield fragment
+
+
+def counts(folder: Path, number: int, names: Collection[str], column: str) -> dict[str, int]:
+    """Return how many images of a finished fragment have each of its classes (column "label") or splits ("split")."""
+    places = np.fromfile(folder / f"{number:06d}.bin", RECORD)[column]
+    return dict(zip(names, np.bincount(places, minlength=len(names)).tolist(), strict=True))
 
 
 def join(folder: Path, count: int, target: Path, labels: Mapping[str, int], splits: Mapping[str, int]) -> list[Shard]:

@@ -15,8 +15,8 @@ import xxhash
 from shards import agreement
 from shards.errors import UserError
 from shards.files import printable, sync
+from shards.sources.class_names import sort_classes
 from shards.sources.records import Found, Ignored, Note, Record, Refused, Source
-from shards.sources.samples import sort_classes
 from shards.tar import BLOCK, padding
 
 PLAN = "plan.sqlite"

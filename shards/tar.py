@@ -1,18 +1,13 @@
-"""Tar files: an own ustar writer that knows every offset, and a header scan that trusts nothing."""
+"""Tar files: an own ustar writer that knows every offset; `shards.tarscan` reads them."""
 
 import hashlib
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from shards.errors import UserError
-from shards.files import printable, sync
+from shards.files import sync
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
-MAX_EXTENDED_HEADER = 1 << 20
 
 
 def _template() -> bytes:
@@ -93,117 +88,3 @@ class TarWriter:
             sync(self._beside)
             self._beside.replace(self.path)
             sync(self.path.parent)
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A file in a tar: its name, and where its content lies, in bytes."""
-
-    name: str
-    offset: int
-    size: int
-
-
-def members(path: Path) -> Iterator[Member]:
-    """Yield the files of a tar from its headers alone: ustar, GNU and PAX names; folders are left out.
-
-    Raises:
-        UserError: truncated, damaged, compressed, or with links or sparse files.
-    """
-    with path.open("rb", buffering=0) as file:
-        yield from _Scan(path, file.fileno()).members()
-
-
-class _Scan:
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self.path, self.descriptor = path, descriptor
-        self.end = os.fstat(descriptor).st_size
-
-    def members(self) -> Iterator[Member]:
-        at = 0
-        name, size = None, None  # of the next file, where an extended header tells
-        while (block := self._read(BLOCK, at)) != bytes(BLOCK):
-            kind, length = self._check(block, at), self._number(block[124:136], at)
-            extends = kind in b"xgLK"
-            if size is not None and not extends:
-                length = size
-            content, at = at + BLOCK, at + BLOCK + length + padding(length)
-            if at > self.end:
-                raise self._damaged("is cut off", content)
-            if kind in b"xL":
-                more_name, more_size = self._extended(kind, content, length)
-                name, size = more_name or name, size if more_size is None else more_size
-            elif kind in b"0\x007":
-                yield Member(name or self._name(block, content), content, length)
-            elif kind not in b"5gK":
-                raise self._damaged("has a link, sparse file or device", content - BLOCK)
-            if not extends:
-                name, size = None, None
-        self._check_end(at + BLOCK)
-
-    def _check_end(self, at: int) -> None:
-        rest = self._read(BLOCK, at)
-        while rest:
-            if rest.strip(b"\0"):
-                raise self._damaged("has data after its end mark", at)
-            at += len(rest)
-            rest = os.pread(self.descriptor, 1 << 20, at)
-
-    def _read(self, size: int, at: int) -> bytes:
-        data = os.pread(self.descriptor, size, at)
-        if len(data) < size:
-            raise self._damaged("is cut off", at)
-        return data
-
-    def _check(self, block: bytes, at: int) -> bytes:
-        if sum(block) - sum(block[148:156]) + 8 * 32 != self._number(block[148:156], at):
-            raise self._damaged("has a damaged header or is no plain tar", at)
-        return block[156:157]
-
-    def _number(self, field: bytes, at: int) -> int:
-        if field[0] == 0x80:  # GNU's base 256, for 8 GiB and more
-            return int.from_bytes(field[1:], "big")
-        digits = field.strip(b" \0")
-        if not digits or digits.strip(b"01234567"):
-            raise self._damaged("has a damaged header or is no plain tar", at)
-        return int(digits, 8)
-
-    def _name(self, block: bytes, at: int) -> str:
-        name, prefix = block[:100].split(b"\0")[0], block[345:500].split(b"\0")[0]
-        # GNU's own format keeps times where ustar keeps the prefix.
-        return self._text(prefix + b"/" + name if prefix and block[257:263] == b"ustar\0" else name, at)
-
-    def _text(self, name: bytes, at: int) -> str:
-        try:
-            return name.decode()
-        except UnicodeDecodeError:
-            raise self._damaged("has a name that is not UTF-8", at) from None
-
-    def _extended(self, kind: bytes, at: int, length: int) -> tuple[str | None, int | None]:
-        if length > MAX_EXTENDED_HEADER:
-            raise self._damaged("has a damaged header", at)
-        data = self._read(length, at)
-        if kind == b"L":
-            return self._text(data.split(b"\0")[0], at), None
-        fields = self._pax(data, at)
-        if any(field.startswith(b"GNU.sparse") for field in fields):
-            raise self._damaged("has a link, sparse file or device", at)
-        size = fields.get(b"size")
-        if size is not None and not size.isdigit():
-            raise self._damaged("has a damaged header", at)
-        path = fields.get(b"path")
-        return None if path is None else self._text(path, at), None if size is None else int(size[:20])
-
-    def _pax(self, data: bytes, at: int) -> dict[bytes, bytes]:
-        fields = {}
-        while data:
-            digits = data[:8].split(b" ")[0]
-            length = int(digits) if digits.isdigit() else 0
-            field, equals, value = data[len(digits) + 1 : length].partition(b"=")
-            if not equals or length > len(data) or not value.endswith(b"\n"):
-                raise self._damaged("has a damaged header", at)
-            fields[field], data = value[:-1], data[length:]
-        return fields
-
-    def _damaged(self, what: str, at: int) -> UserError:
-        return UserError(f"{printable(self.path)} {what} (at byte {at}): fetch or pack it again as a plain tar")

@@ -57,7 +57,8 @@ def pack(
     Original bytes are kept unless --resize is given. The same input gives the same bytes whatever the number of
     workers, here or on a cluster, and an interrupted pack continues where it was.
     """
-    opened, options = open_source(source, images, split_number, level), Options(shard_mib << 20, resize, max_pixels)
+    opened = open_source(source, images, split_number, level, skip_bad=skip_bad)
+    options = Options(shard_mib << 20, resize, max_pixels)
     if place == "slurm":
         spread = Spread(jobs, workers, defaults, partition, wait)
         carry_out(Packing(opened, target, options, skip_bad), spread, Console(soft_wrap=True, highlight=False))
@@ -97,7 +98,11 @@ def info(folder: SetFolder) -> None:
 
 
 @shards_app.command()
-def index(folder: SetFolder, workers: Workers = 2) -> None:
+def index(
+    folder: SetFolder,
+    workers: Workers = 2,
+    level: Annotated[int | None, typer.Option(help="Level of the class folders in the tars, if it is not found.", min=1)] = None,
+) -> None:
     """Build the index of a shard set, or of any WebDataset, from its tars alone."""
-    made = rebuild(folder, workers=workers, console=Console())
+    made = rebuild(folder, level=level, workers=workers, console=Console())
     Console().print(f"{folder}: index of {len(made):,} images in {len(made.shards)} shards", markup=False, soft_wrap=True)

@@ -7,12 +7,20 @@ from shards.sources.folders import ClassFolders
 from shards.sources.matfiles import MatFiles, find_mat_files
 from shards.sources.records import Source
 from shards.sources.tables import Table
-from shards.sources.tars import WebDataset, tar_files
+from shards.sources.tar_files import is_webdataset
+from shards.sources.tars import WebDataset
 
 __all__ = ["open_source"]
 
 
-def open_source(path: Path | str, images: Path | str | None = None, split_number: int = 0, level: int | None = None) -> Source:
+def open_source(
+    path: Path | str,
+    images: Path | str | None = None,
+    split_number: int = 0,
+    level: int | None = None,
+    *,
+    skip_bad: bool = False,
+) -> Source:
     """Return the source that a path is.
 
     Args:
@@ -20,7 +28,8 @@ def open_source(path: Path | str, images: Path | str | None = None, split_number
             WebDataset tars, or one of the authors' two .mat files.
         images: the folder of the class folders, for .mat files; the files' own folder if not given.
         split_number: which of the .mat files' splits.
-        level: of the class folders below `path`, 1 for those directly in it; None finds it.
+        level: of the class folders below `path` or in its tars, 1 for the outermost; None finds it.
+        skip_bad: take what is whole of tars that are damaged.
 
     Raises:
         UserError: it does not exist or is nothing that can be packed.
@@ -30,13 +39,11 @@ def open_source(path: Path | str, images: Path | str | None = None, split_number
     kinds = "give a folder of class folders or of tars, a .csv or .parquet table, or a .mat file"
     if kind != ".mat" and (images is not None or split_number):
         raise UserError(f"{path} is no .mat file: an images folder or a split number is for .mat files only")
-    if level is not None and (not path.is_dir() or tar_files(path)):
-        raise UserError(f"{path} is no folder of class folders: --level is for these only, leave it out")
+    if level is not None and (not path.is_dir()):
+        raise UserError(f"{path} is no folder: --level is for folders and tars only, leave it out")
     if path.is_dir():
-        if tar_files(path):
-            return WebDataset(path)
-        if any(path.glob("*.tar.*")) or any(path.glob("*.tgz")):
-            raise UserError(f"{path} has compressed tars, which cannot be read at any place: unpack them to .tar")
+        if is_webdataset(path):
+            return WebDataset(path, level, skip_bad)
         return ClassFolders(path, level)
     if not path.is_file():
         raise UserError(f"{path} does not exist: {kinds}")

@@ -11,13 +11,19 @@ from shards.files import printable
 from shards.images import EXTENSIONS
 from shards.sources.layout import Layout
 from shards.sources.levels import find_layout
-from shards.sources.records import Found, Ignored, Note, Record, Refused, file_key, image_extension, is_image, refusal
-from shards.sources.walk import Folder, told, walk
-
-# Of images in formats that are not read.
-OTHER_FORMATS = frozenset(
-    {".webp", ".gif", ".bmp", ".jp2", ".j2k", ".jpx", ".jxl", ".avif", ".heic", ".heif", ".ppm", ".pgm", ".img"}
+from shards.sources.records import (
+    OTHER_FORMATS,
+    Found,
+    Ignored,
+    Note,
+    Record,
+    Refused,
+    file_key,
+    image_extension,
+    is_image,
+    refusal,
 )
+from shards.sources.walk import Folder, told, walk
 
 
 @dataclass(frozen=True)

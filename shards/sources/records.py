@@ -9,6 +9,10 @@ from shards.files import has_control
 from shards.images import EXTENSIONS, MAX_BYTES
 from shards.tar import split_name
 
+# Endings of images, and of arrays that may be images, in formats that are not read.
+_PICTURES = {".webp", ".gif", ".bmp", ".avif", ".heic", ".heif", ".jxl", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pnm", ".tga"}
+OTHER_FORMATS = frozenset(_PICTURES | {".img", ".ecw", ".sid", ".hdf", ".h5", ".npy", ".npz"})
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -45,9 +49,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Something that is not an image; `kind` is what it is counted under."""
+    """Something that is not an image; `kind` is what it is counted under, `name` what it is called in messages."""
 
     kind: str
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from shards.files import printable
 from shards.sources.records import Refused, extension, is_image
 
 # Folders that systems leave behind, some with small copies of the images.
-_OF_SYSTEMS = frozenset(
+OF_SYSTEMS = frozenset(
     {"@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "recycler"}
     | {"lost+found", "system volume information"}
 )
@@ -79,7 +79,7 @@ def _sorted(top: Path, folder: Folder, around: list[tuple[int, int]]) -> list[Fo
 
 def _passed_over(entry: "os.DirEntry[str]", around: list[tuple[int, int]]) -> str | None:
     """Return what a folder is counted under that is not walked through, or None."""
-    if entry.name.lower() in _OF_SYSTEMS:
+    if entry.name.lower() in OF_SYSTEMS:
         return f"{entry.name} folder"
     status = entry.stat()
     if (status.st_dev, status.st_ino) in around:

@@ -15,7 +15,8 @@ from shards.index import ShardSet
 from shards.pack import pack
 from shards.sources import open_source
 from shards.sources.records import Refused
-from shards.tar import BLOCK, members
+from shards.tar import BLOCK
+from shards.tarscan import members
 
 
 @pytest.fixture(autouse=True)

@@ -98,10 +98,10 @@ def damage_header(data: bytes) -> bytes:
         (lambda data: data[: len(data) // 2], "is cut off"),
         (lambda data: data[:-1024], "is cut off"),
         (damage_header, "damaged header"),
-        (lambda data: b"\x1f\x8b" + data, "damaged header"),
+        (lambda data: b"\x1f\x8b" + data, "is no tar, but a gzip file"),
         (lambda data: data + data, "data after its end mark"),
         (lambda data: data[:512] + b"\0" * 100 + data[612:], "cannot be indexed"),
-        (lambda _: b"", "is cut off"),
+        (lambda _: b"", "is no tar, but empty"),
     ],
 )
 def test_damage_is_told_and_the_old_index_stays(packed: Path, damage, message: str) -> None:  # noqa: ANN001
@@ -132,7 +132,7 @@ def test_links_are_refused(images: Path, tmp_path: Path) -> None:
     (tmp_path / "TARS").mkdir()
     with tarfile.open(tmp_path / "TARS" / "a.tar", "w") as tar:
         tar.add(images, arcname=".")
-    with pytest.raises(UserError, match="has a link"):
+    with pytest.raises(UserError, match="is a hard link in the tar"):
         rebuild(tmp_path / "TARS")
 
 
