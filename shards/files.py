@@ -44,5 +44,7 @@ def without_control(text: str) -> str:
 
 def printable(path: str | Path) -> str:
     """Return a path for messages and JSON: bytes that are no UTF-8 and control characters become escapes."""
+    if str(path).isprintable():
+        return str(path)
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

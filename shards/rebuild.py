@@ -152,7 +152,7 @@ def _write(folder: Path, count: int, level: int | None, beside: Tally) -> tuple[
     bad = [image for fragment in finished(folder, count) for image in fragment.bad]
     if bad:
         first = "; ".join(f"{image.path} {image.reason}" for image in bad[:_SHOWN])
-        raise UserError(f"{len(bad)} samples cannot be indexed ({first}): {_pack(root)} --skip-bad")
+        raise UserError(f"{len(bad)} samples cannot be indexed ({first}): {_pack(root, ' --skip-bad')}")
     told: set[str] = set()
     splits = Counter[str]()
     for number, fragment in enumerate(finished(folder, count)):
@@ -180,8 +180,8 @@ def _write(folder: Path, count: int, level: int | None, beside: Tally) -> tuple[
     return (*places.notes, *survey.classes.notes(printable(root)))
 
 
-def _pack(root: Path) -> str:
-    return f"pack them into a new set with `dsva pack {root} NEW`"
+def _pack(root: Path, option: str = "") -> str:
+    return f"pack them into a new set with `dsva pack {root} NEW{option}`"
 
 
 def _placed(places: Places, pair: str) -> Placed:

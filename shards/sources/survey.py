@@ -36,6 +36,10 @@ class Places:
         inner = folder if folder == name else folder.removeprefix(f"{name}/")
         return Placed(name, self.split_of(folder), name if inner in ("", name) else f"{name}/{inner}")
 
+    def is_mask(self, folder: str) -> bool:
+        """Tell whether a folder is one of masks."""
+        return self.layout is not None and self.layout.is_mask(folder)
+
     def split_of(self, folder: str) -> str:
         """Return the split that a folder tells, or ""."""
         placed = self.layout.place(folder) if self.layout else None

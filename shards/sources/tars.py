@@ -65,19 +65,28 @@ class WebDataset:
 
     def _read(self, tars: list[Path], splits: dict[str, str]) -> "_Reading":
         survey, keys = Survey(), array("Q")
+
+        def learn(sample: Sample) -> None:
+            survey.add(sample.class_text, sample.folder)
+            keys.append(xxhash.xxh3_64_intdigest(f"{sample.class_text}/{sample.name}".encode(errors="surrogatepass")))
+
         damaged: set[str] = set()
+        cut: list[Sample] = []
         told_by: frozenset[str] = frozenset()
         for path in tars:
-            try:
-                for sample in samples(path):
-                    if isinstance(sample, Sample):
-                        survey.add(sample.class_text, sample.folder)
-                        told_by |= sample.told_by
-                        keys.append(xxhash.xxh3_64_intdigest(f"{sample.class_text}/{sample.name}".encode(errors="surrogatepass")))
-            except DamagedTar as error:
-                if not self.skip_damaged:
-                    raise UserError(f"{error}; or give --skip-bad to take no more of it than the whole samples before") from None
+            of_tar, damage = _read_one(path)
+            if damage and not self.skip_damaged:
+                raise UserError(f"{damage}; or give --skip-bad to take no more of it than the whole samples before")
+            told_by = told_by.union(*(sample.told_by for sample in of_tar))
+            if damage:
                 damaged.add(self._name(path))
+                cut += of_tar
+            else:
+                for sample in of_tar:
+                    learn(sample)
+        for sample in cut:
+            if sample.told_by == told_by:
+                learn(sample)
         return _Reading(splits, survey.places(printable(self.root), level=self.level), frozenset(damaged), told_by, _again(keys))
 
     def _of_tar(self, path: Path, reading: "_Reading") -> Iterator[Found]:
@@ -93,7 +102,17 @@ class WebDataset:
                 yield Ignored("tars without a file", printable(tar))
 
 
-@dataclass
+def _read_one(path: Path) -> tuple[list[Sample], DamagedTar | None]:
+    """Return the samples of a tar, and what is wrong with it."""
+    of_tar: list[Sample] = []
+    try:
+        of_tar.extend(found for found in samples(path) if isinstance(found, Sample))
+    except DamagedTar as damage:
+        return of_tar, damage
+    return of_tar, None
+
+
+@dataclass(frozen=True)
 class _Reading:
     """What all tars say together, learned before the first record.
 
@@ -117,8 +136,8 @@ class _Reading:
         if tar in self.damaged and (lost := self.told_by - sample.told_by):
             return Refused(where, f"may have lost its {' and '.join(sorted(lost))} file where its tar is damaged")
         placed = self.places.of(sample.class_text, sample.folder)
-        if placed is None:
-            return Refused(where, "lies outside the class folders and has no .cls file: write one, or move it")
+        if placed is None:  # the layout's notes tell of these
+            return Ignored("mask" if self.places.is_mask(sample.folder) else "outside a class folder", where)
         splits = {split_word(sample.split) or sample.split, placed.split, self.splits.get(tar, "")} - {""}
         if len(splits) > 1:
             return Refused(where, f"has several splits, by its .json file, folder or tar: {', '.join(sorted(splits))}: correct one")
