@@ -44,7 +44,8 @@ class Tally:
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> "Tally":
         """Return what `described` describes."""
-        return cls(dict(described["ignored"]), {kind: list(names) for kind, names in described.get("ignored_first", {}).items()})
+        first = {kind: list(names) for kind, names in described.get("ignored_first", {}).items()}
+        return cls(dict(described.get("ignored", {})), first)
 
     def notes(self) -> Iterator[str]:
         """Yield a sentence for each kind that was left out, and so not for the files that tell of images."""

@@ -110,11 +110,11 @@ def _of_key(held: _Held, descriptor: int, key: str, parts: Mapping[str, Member])
     told = {rest.lower(): member for rest, member in parts.items() if rest.lower().endswith(SIDECARS)}
     stems = {rest: rest[: -len(_ending(rest))] for rest in images}
     clear = len(images) == 1 or _are_scenes(stems, told)
-    used: dict[int, Member] = {}
+    used: set[int] = set()
     for rest, image in images.items():
         name = held.named(key + rest)
         own = _own(stems[rest], set(stems.values()), told)
-        used |= {member.offset: member for member in own.values()}
+        used |= {member.offset for member in own.values()}
         if image.odd:
             yield Refused(name, image.odd)
         elif not clear:
@@ -147,10 +147,10 @@ def _are_scenes(stems: Mapping[str, str], told: Collection[str]) -> bool:
 
 
 def _own(stem: str, stems: Collection[str], told: Mapping[str, Member]) -> dict[str, Member]:
-    """Return the .cls and .json file that tell of an image; those of the key where it has none and no other image has them."""
+    """Return the .cls and .json file that tell of an image; that of the key where it has none, unless this is another image's."""
     own = {ending: told[stem.lower() + ending] for ending in SIDECARS if stem.lower() + ending in told}
     shared = {} if "" in stems else {ending: told[ending] for ending in SIDECARS if ending in told}
-    return own or shared
+    return shared | own
 
 
 def _sample(name: str, descriptor: int, key: str, unique: str, image: Member, own: Mapping[str, Member]) -> Sample | Refused:

@@ -158,6 +158,12 @@ def test_keys_of_names_with_dots_are_those_that_webdataset_reads(tmp_path: Path)
     assert [sample["__key__"] for sample in read] == [shards.key(i) for i in range(3)]
 
 
+def test_files_of_the_key_and_of_the_image_tell_together(tmp_path: Path) -> None:
+    held = [("s.v2.jpg", jpeg()), ("s.v2.cls", b"a"), ("s.json", said(split="test")), *told(["t"], ["b"])]
+    write(tmp_path / "T" / "a.tar", held)
+    assert splits(packed(tmp_path / "T").shards) == {"a/s%2Ev2": "test", "b/t": ""}
+
+
 def test_numbered_names_in_class_folders_are_scenes(tmp_path: Path) -> None:
     write(tmp_path / "T" / "a.tar", [(f"{c}/a.{i}.jpg", jpeg()) for c in ("beach", "port") for i in (1, 2)])
     assert classes_of(packed(tmp_path / "T").shards).keys() == {"beach/a%2E1", "beach/a%2E2", "port/a%2E1", "port/a%2E2"}
