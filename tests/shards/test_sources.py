@@ -82,7 +82,7 @@ def test_split_folders_around_classes_are_packed_and_told(images: Path, tmp_path
     as_classes = pack(open_source(tmp_path / "SPLITS", level=1), tmp_path / "OTHER").shards
     assert (as_classes.classes, as_classes.splits) == (("Valid", "train"), ("",))
     (images / "t.csv").touch()
-    with pytest.raises(UserError, match=r"t\.csv is no folder of class folders: --level is for these only"):
+    with pytest.raises(UserError, match=r"t\.csv is no folder: --level is for folders and tars only"):
         open_source(images / "t.csv", level=1)
 
 
