@@ -28,7 +28,7 @@ from PIL import Image, ImageOps
 from shards.description import INDEX, KEYS, SET
 from shards.formats import read_header
 from shards.formats.ifd import directories
-from shards.given import find, read
+from shards.given import Unused, find, read
 from shards.images import BadImage, inspect, resized
 from shards.index import ShardSet
 from shards.loader import Reader
@@ -159,7 +159,7 @@ def loaded(shards: ShardSet, key: str, side: int) -> Pixels:
 
 def predicted(shards: ShardSet, file: Path, side: int) -> Pixels | str:
     """The pixels of a file that is given by name, or why it is refused."""
-    [batch] = read(find([str(file)], shards), side, 4, 1)
+    [batch] = read(find([str(file)], shards, Unused()), side, 4, 1)
     return batch.bad[0].reason if batch.bad else batch.pixels[0]
 
 
