@@ -98,7 +98,7 @@ class ClassesConfig(Section):
     """Share of each seen class's images held out of training to measure S; 0 measures ZSL only."""
     exclude_near: int | None = Field(None, ge=0, le=32)
     """Training images whose difference hash is within this many of 64 bits of a test image's are left out; none only reports
-    those with equal hashes."""
+    those within 10 bits, but for scenes so plain that their hashes say little."""
 
 
 class ValidationConfig(Section):

@@ -1,4 +1,4 @@
-"""Images that occur more than once, found by sorting a column of the index."""
+"""Images that occur more than once, found by sorting and comparing columns of the index."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shards.index import ShardSet
+from shards.near import DISTANCE, alike_pairs
 
 SHOWN = 10
+ALL_COMPARED = 100_000  # images of a set whose hashes are compared with each other in seconds
 
 
 @dataclass(frozen=True)
@@ -18,31 +20,42 @@ class Duplicates:
         exact: how many have the same bytes as an earlier one.
         across_classes: how many of those belong to another class than the one before them.
         pairs: keys of the first pairs across classes.
-        near: how many have the difference hash of an earlier one, but other bytes.
+        near: how many look like another by their difference hash, but have other bytes; see `shards.near.alike_pairs`.
+        distance: bits in which the hashes of these may differ; 0 in a set that is too large to compare all with all.
     """
 
     exact: int
     across_classes: int
     pairs: tuple[tuple[str, str], ...]
     near: int
+    distance: int
 
 
 def find_duplicates(shards: ShardSet) -> Duplicates:
     """Compare all images of a set by checksum and length, and by difference hash."""
     records = shards.records
-    first, second = _equal_neighbours(records["checksum"])
-    same = records["length"][first] == records["length"][second]
-    first, second = first[same], second[same]
+    first, second = exact_copies(records)
     across = records["label"][first] != records["label"][second]
     pairs = list(zip(first[across][:SHOWN], second[across][:SHOWN], strict=True))
-    looks_first, looks_second = _equal_neighbours(records["phash"])
-    # A picture of one colour has hash 0, and says nothing.
-    near = (records["checksum"][looks_first] != records["checksum"][looks_second]) & (records["phash"][looks_first] != 0)
     keys = tuple((shards.key(int(a)), shards.key(int(b))) for a, b in pairs)
-    return Duplicates(len(first), int(across.sum()), keys, int(near.sum()))
+    distance = DISTANCE if len(records) <= ALL_COMPARED else 0
+    return Duplicates(len(first), int(across.sum()), keys, _near(records, distance), distance)
 
 
-def _equal_neighbours(column: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    order = np.argsort(column, kind="stable")
-    equal = column[order[1:]] == column[order[:-1]]
-    return order[:-1][equal], order[1:][equal]
+def exact_copies(records: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs of an image and the next one with the same bytes, as places in the records of an index."""
+    order = np.argsort(records["checksum"], kind="stable")
+    one, other = order[:-1], order[1:]
+    same = (records["checksum"][one] == records["checksum"][other]) & (records["length"][one] == records["length"][other])
+    return one[same], other[same]
+
+
+def _near(records: NDArray[np.void], distance: int) -> int:
+    """Count the different contents that look like another one before them, in the order of their hashes."""
+    contents = np.unique(records["checksum"], return_index=True)[1]
+    looks, counts = np.unique(records["phash"][contents], return_counts=True)
+    alike_before, alike_within = np.zeros((2, len(looks)), bool)
+    for first, second, _ in alike_pairs(looks, looks, distance):
+        alike_before[second[first < second]] = True
+        alike_within[second[first == second]] = True
+    return int(counts[alike_before].sum() + (counts - 1)[alike_within & ~alike_before].sum())

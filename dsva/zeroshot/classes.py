@@ -17,6 +17,7 @@ from dsva.zeroshot.near import near
 from dsva.zeroshot.splits import Split, in_splits
 from shards.errors import UserError
 from shards.index import ShardSet
+from shards.near import DISTANCE
 from shards.order import HOLD_OUT, Hashes, Ids, hashes
 from shards.split_words import TEST, TEST_SEEN, TRAIN, TRAIN_AND_TEST_SEEN, VAL
 
@@ -81,7 +82,7 @@ def image_sets(
         validation: whether a third of the seen classes plays the unseen ones.
         shots: images that every class must keep for training.
         exclude_near: bits in which the difference hash of a training image may differ from a test image's, for it to be
-            left out; None only warns of equal hashes.
+            left out; None only warns of those that `shards.near` finds alike.
         published: also train on those test images of seen classes that the source's own training set holds, as the authors of
             DSVA do, and warn of it.
 
@@ -215,15 +216,17 @@ def _without_copies(data: ShardSet, train: Ids, tests: tuple[Ids, ...], exclude_
 
 
 def _without_near(data: ShardSet, train: Ids, test: Ids, exclude_near: int | None, warnings: list[str]) -> Ids:
-    twins = near(data, train, test, exclude_near or 0)
+    """Leave out what is near, or, where that is not asked for, only report what `shards.near` finds alike."""
+    distance = DISTANCE if exclude_near is None else exclude_near
+    twins = near(data, train, test, distance, telling=exclude_near is None)
     alike = np.flatnonzero(twins >= 0)
     if len(alike) == 0:
         return train
     example = f"{data.key(int(train[alike[0]]))}, like {data.key(int(twins[alike[0]]))}"
     if exclude_near is None:
         warnings.append(
-            f"training images that look like a test image (equal difference hash): {len(alike)}, such as {example}; "
-            "classes.exclude_near=0 leaves them out"
+            f"training images that look like a test image (difference hash within {DISTANCE} of 64 bits): {len(alike)}, "
+            f"such as {example}; `dsva shards near {data.root}` shows them, classes.exclude_near={DISTANCE} leaves them out"
         )
         return train
     bits = f"difference hash within {exclude_near} of 64 bits"

@@ -28,10 +28,10 @@ def print_packed(packed: PackReport, console: Console) -> None:
         console.print(f"no images: {told(Counter(packed.ignored))}", highlight=False, markup=False, soft_wrap=True)
     for note in packed.notes:
         console.print(f"note: {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    _print_duplicates(packed.duplicates, console)
     made = packed.shards
     if made.turned:
         console.print(f"{made.turned:,} images are turned upright, as their orientation tags say", highlight=False)
+    _print_duplicates(made.root, packed.duplicates, console)
     console.print(
         f"{made.root}: {len(made):,} images of {len(made.classes)} classes in {len(made.shards)} shards",
         highlight=False,
@@ -71,10 +71,10 @@ def print_info(folder: Path, console: Console) -> None:
     }
     for name, value in lines.items():
         console.print(f"{name:7} {value}", highlight=False, markup=False)
-    _print_duplicates(facts.duplicates, console)
+    _print_duplicates(folder, facts.duplicates, console)
 
 
-def _print_duplicates(found: Duplicates, console: Console) -> None:
+def _print_duplicates(root: Path, found: Duplicates, console: Console) -> None:
     if found.exact:
         console.print(
             f"{found.exact} images have the bytes of another, {found.across_classes} of them in another class", style="yellow"
@@ -82,4 +82,6 @@ def _print_duplicates(found: Duplicates, console: Console) -> None:
     for first, second in found.pairs[:SHOWN]:
         console.print(f"  {first} = {second}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     if found.near:
-        console.print(f"{found.near} images look the same as another (equal difference hash, other bytes)", style="yellow")
+        bits = f"difference hash within {found.distance} of 64 bits" if found.distance else "equal difference hash"
+        told = f"{found.near} images look like another ({bits}, other bytes): `dsva shards near {root}` shows them"
+        console.print(told, style="yellow", highlight=False, markup=False, soft_wrap=True)
