@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from launch.archive.carry_out import Spread, carry_out
+from launch.archive.near import near
 from launch.archive.packing import Packing
 from launch.archive.printing import print_findings, print_info, print_packed
 from launch.archive.verifying import Verifying
@@ -21,6 +22,7 @@ from shards.sources import open_source
 from shards.verify import verify as verify_set
 
 shards_app = typer.Typer(help="Look after packed shard sets.", no_args_is_help=True)
+shards_app.command()(near)
 
 SetFolder = Annotated[Path, typer.Argument(help="Folder of the shard set.", show_default=False)]
 Workers = Annotated[int, typer.Option(help="Processes; on Slurm, of each job.", min=1, max=256)]

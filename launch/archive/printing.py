@@ -83,5 +83,5 @@ def _print_duplicates(root: Path, found: Duplicates, console: Console) -> None:
         console.print(f"  {first} = {second}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     if found.near:
         bits = f"difference hash within {found.distance} of 64 bits" if found.distance else "equal difference hash"
-        told = f"{found.near} images look like another ({bits}, other bytes): `dsva shards near {root}` shows them"
-        console.print(told, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        sentence = f"{found.near} images look like another ({bits}, other bytes): `dsva shards near {root}` shows them"
+        console.print(sentence, style="yellow", highlight=False, markup=False, soft_wrap=True)
