@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import ImageColor
 
-from dsva.zeroshot.inputs import alias
 from dsva.zeroshot.pictures import DPI, save
 from shards.decode import Pixels
 from shards.index import ShardSet
 from shards.loader import Reader
+from shards.names import alias
 from shards.near_duplicates import NearDuplicate, Sample
 from shards.spreadsheet import csv_text
 
