@@ -41,7 +41,8 @@ Overrides = Annotated[
 def train(config: ConfigFile, overrides: Overrides = None) -> None:
     """Train DSVA; the same command again continues the run.
 
-    SIGTERM, SIGINT and SIGUSR2 save a checkpoint at the next step boundary; the exit code is then 128 plus the signal's number.
+    SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 save a checkpoint at the next step boundary; the exit code is then 128 plus the
+    signal's number.
     """
     with importing.for_good():
         from dsva.config import load

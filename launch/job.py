@@ -20,6 +20,7 @@ from rich.console import Console
 
 from dsva import importing
 from dsva.files import room_for
+from dsva.train.stopping import WARNINGS
 from launch.claim import Claim, HeldError
 from launch.folder import FAULT, MISTAKE, JobFolder
 from launch.insist import insist
@@ -132,7 +133,7 @@ def _stopped(folder: JobFolder, claim: Claim, number: int) -> None:
 def start_again(claim: Claim, number: int) -> None:
     """Have Slurm start the job again if signal `number` meant that, and leave by SystemExit; else return."""
     requeue = signal.getsignal(signal.SIGUSR2)
-    if callable(requeue) and (number == signal.SIGUSR2 or preempted()):
+    if callable(requeue) and (number in WARNINGS or preempted()):
         claim.release("requeued")
         insist(lambda: requeue(signal.SIGUSR2, None))  # leaves by SystemExit where Slurm agrees
         claim.release("ended")

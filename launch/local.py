@@ -1,7 +1,6 @@
 """The processes of a run on this machine, in the foreground, with their output as it comes. Needs no Slurm."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -9,16 +8,19 @@ import uuid
 from pathlib import Path
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+from dsva.train.stopping import handle, restore
+from launch.children import this_code
+from launch.place import START
+
 GRACE = 20.0  # seconds that processes have to end after one of them has failed
 
 
 def run_here(run: Path, processes: int) -> int:
     """Run the job in the run directory `run`; return 0, or the first exit code that is another.
 
-    SIGTERM, SIGINT and SIGUSR2 are handed on to all processes, which save and leave.
+    `dsva.train.stopping.SIGNALS` are handed on to all processes, which save and leave.
     """
-    shared = {**os.environ, "DSVA_START": uuid.uuid4().hex, "WORLD_SIZE": str(processes)}
+    shared = {**this_code(os.environ), START: uuid.uuid4().hex, "WORLD_SIZE": str(processes)}
     if processes > 1:
         shared.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     command = [sys.executable, "-m", "launch.job", str(run)]
@@ -32,14 +34,13 @@ def run_here(run: Path, processes: int) -> int:
         for child in children:
             child.send_signal(number)
 
-    before = {number: signal.signal(number, hand_on) for number in SIGNALS}
+    before = handle(hand_on)
     try:
         return _wait(children)
     finally:
         for child in children:
             child.kill()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore(before)
 
 
 def _wait(children: list["subprocess.Popen[bytes]"]) -> int:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from dsva.environment import position
 from dsva.files import write_atomically
 from shards.errors import UserError
 
@@ -42,20 +43,22 @@ class Place:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:
-        """Read what srun or `launch.local` say; one process alone where they say nothing."""
+        """Read what srun or `launch.local` say; one process alone where they say nothing.
+
+        Raises:
+            UserError: what is left of others, such as WORLD_SIZE=2, makes no sense.
+        """
         if "SLURM_PROCID" in environment and START not in environment:
             array = environment.get("SLURM_ARRAY_JOB_ID")
             job = f"{array}_{environment['SLURM_ARRAY_TASK_ID']}" if array else environment["SLURM_JOB_ID"]
             # A batch script itself is no step, and alone.
             rank, size, local = (int(environment.get(f"SLURM_{name}", default)) for name, default in _STEP.items())
             return cls(rank, size, local, job, f"{job}-{environment.get('SLURM_RESTART_COUNT', '0')}")
-        rank, size, local = (int(environment.get(name, default)) for name, default in _ALONE.items())
         start = environment.get(START, f"{socket.gethostname()}-{os.getpid()}")
-        return cls(rank, size, local, start, start)
+        return cls(*position(environment), start, start)
 
 
 _STEP = {"PROCID": "0", "STEP_NUM_TASKS": "1", "LOCALID": "0"}
-_ALONE = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 
 
 def meet(place: Place, folder: Path, environment: MutableMapping[str, str], seconds: float = LIMIT) -> "TCPStore | None":

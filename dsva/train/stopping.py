@@ -1,9 +1,9 @@
 """Stopping is normal: a signal sets a flag, the ranks agree on it, all leave at the same step boundary."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 
@@ -12,7 +12,10 @@ from shards.errors import UserError
 if TYPE_CHECKING:  # who only asks for names needs no torch
     from dsva.ranks import Ranks
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+# What a cluster sends before a job's time is up or its nodes are taken away: the job is to go on later.
+WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
+# A terminal that is closed sends SIGHUP.
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *WARNINGS)
 # Whoever starts a job says here how many seconds before its end it will be sent a signal.
 SIGNAL_SECONDS = "DSVA_SIGNAL_SECONDS"
 
@@ -29,8 +32,20 @@ class StoppedError(Exception):
         self.number = number
 
 
+def handle(handler: Callable[[int, FrameType | None], object]) -> dict[signal.Signals, Any]:
+    """Have `handler` called for each of `SIGNALS`, but for SIGHUP under nohup; return the handlers before, for `restore`."""
+    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return {known: signal.signal(known, handler) for known in SIGNALS if not (nohup and known == signal.SIGHUP)}
+
+
+def restore(before: Mapping[signal.Signals, Any]) -> None:
+    """Put back the handlers that `handle` returned."""
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 class StopSignal:
-    """Remembers the first of SIGTERM, SIGINT and SIGUSR2 instead of dying of it; a context manager.
+    """Remembers the first of `SIGNALS` instead of dying of it; a context manager.
 
     Attributes:
         received: number of the signal, 0 while there was none.
@@ -38,16 +53,14 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.received = 0
-        self._before: dict[signal.Signals, object] = {}
+        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in SIGNALS:
-            self._before[number] = signal.signal(number, self._remember)
+        self._before = handle(self._remember)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        restore(self._before)
 
     def agree(self, ranks: "Ranks") -> None:
         """Ask all ranks, which call this together, whether one of them was told to stop.

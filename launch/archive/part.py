@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from dsva.train.stopping import handle, restore
 from launch.claim import Claim, HeldError
 from launch.folder import JobFolder
 from launch.job import start_again
@@ -19,7 +19,6 @@ from shards.files import replace_with
 from shards.parts import pack_part
 from shards.verify import check_shards
 
-SIGNALS = (signal.SIGUSR2, signal.SIGTERM)
 MISTAKE, FAULT, STOPPED = 2, 1, 128
 
 
@@ -81,7 +80,7 @@ class Part(ABC):
             number = received
             raise _Stopped
 
-        before = {known: signal.signal(known, stop) for known in SIGNALS}
+        before = handle(stop)
         try:
             self.work()
         except (_Stopped, UserError):
@@ -89,8 +88,7 @@ class Part(ABC):
             if not number:
                 raise
         finally:
-            for known, handler in before.items():
-                signal.signal(known, handler)
+            restore(before)
         return number
 
     def checkpoint(self) -> Any:

@@ -1,7 +1,6 @@
 """`dsva doctor`."""
 
 import json
-import signal
 import sys
 import uuid
 from dataclasses import asdict, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from dsva.train.stopping import handle, restore
 from launch.doctor.checks import clean, examine
 from launch.doctor.finding import Asked, Finding
 from launch.doctor.table import view, worst
@@ -37,9 +37,9 @@ def doctor(
 
     Exit code 0 where all is OK or a warning, 2 where something has to be mended first. Nothing is left behind.
     """
-    cluster = _cluster(nodes, gpus_per_node, defaults, partition) if nodes else None
+    cluster = _cluster(folder, nodes, gpus_per_node, defaults, partition) if nodes else None
     # As Ctrl-C does: leave by way of what clears up.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    before = handle(lambda number, _: sys.exit(128 + number))
     shared = folder.absolute()
     asked = Asked(str(shared), str(shared / f".dsva-doctor-{uuid.uuid4().hex[:8]}"), str(shards.absolute()) if shards else "")
     try:
@@ -48,6 +48,7 @@ def doctor(
             findings += _on_nodes(cluster, asked, wait, findings)
     finally:
         clean(asked.scratch)
+        restore(before)
     if as_json:
         print(json.dumps({"verdict": worst(findings), "findings": [asdict(finding) for finding in findings]}, indent=1))
     else:
@@ -55,12 +56,13 @@ def doctor(
     raise typer.Exit(2 if worst(findings) == "FAIL" else 0)
 
 
-def _cluster(nodes: int, gpus: int, defaults: Path | None, partition: str | None) -> "ClusterConfig":
+def _cluster(folder: Path, nodes: int, gpus: int, defaults: Path | None, partition: str | None) -> "ClusterConfig":
     """Return what is asked of Slurm, which must answer."""
     from launch import start
-    from launch.cluster import cluster_config
+    from launch.cluster import check_folder, cluster_config
 
     start.where("slurm")
+    check_folder(folder.absolute())
     changes = {"nodes": nodes, "gpus_per_node": gpus or None, "partition": partition, "time": "10", "signal_seconds": 60}
     return cluster_config(defaults, {**changes, "max_crashes": 0})
 

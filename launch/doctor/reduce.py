@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Any
 
+from launch.children import this_code
 from launch.doctor.finding import Asked, Finding
 from launch.doctor.gpus import seen
 from launch.place import START
@@ -35,7 +36,9 @@ def run_within(seconds: float, commands: Sequence[Sequence[str]], environments: 
     """Run commands at the same time, and kill them, and what they have started, when the time is up."""
     outputs: list[tuple[IO[bytes], IO[bytes]]] = [(TemporaryFile(), TemporaryFile()) for _ in commands]  # noqa: SIM115
     running = [
-        subprocess.Popen(command, env={**environment}, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True)
+        subprocess.Popen(
+            command, env=this_code(environment), stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+        )
         for command, environment, (out, err) in zip(commands, environments, outputs, strict=True)
     ]
     end = time.monotonic() + seconds

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dsva.processes import described, first_host, from_slurm, join, nccl_choices
+from dsva.environment import ALONE, first_host, from_slurm, position
+from dsva.processes import described, join, nccl_choices
 from shards.errors import UserError
 
 STEP = {"SLURM_JOB_ID": "12345", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "16", "SLURM_PROCID": "9", "SLURM_LOCALID": "1"}
@@ -27,9 +28,30 @@ def test_a_gpu_of_ones_own_is_number_0() -> None:
     assert from_slurm(STEP, gpus=0)["LOCAL_RANK"] == "1"
 
 
-@pytest.mark.parametrize("environment", [{}, {**STEP, "RANK": "0"}, {**STEP, "SLURM_STEP_NUM_TASKS": "1"}])
+@pytest.mark.parametrize("environment", [{}, {**STEP, "RANK": "0", "WORLD_SIZE": "1"}, {**STEP, "SLURM_STEP_NUM_TASKS": "1"}])
 def test_slurm_is_left_alone_where_it_says_nothing(environment: dict[str, str]) -> None:
     assert from_slurm(environment, gpus=0) == {}
+
+
+@pytest.mark.parametrize("left", ["RANK", "WORLD_SIZE", "LOCAL_RANK"])
+def test_one_variable_that_a_shell_has_left_over_does_not_hide_slurm(left: str) -> None:
+    assert from_slurm({**STEP, left: "1"}, gpus=0) == from_slurm(STEP, gpus=0)
+
+
+def test_an_address_that_a_batch_script_has_chosen_is_kept() -> None:
+    told = from_slurm({**STEP, "MASTER_ADDR": "first", "MASTER_PORT": "7"}, gpus=0)
+    assert (told["MASTER_ADDR"], told["MASTER_PORT"]) == ("first", "7")
+
+
+@pytest.mark.parametrize(
+    "left", [{}, {"LOCAL_RANK": "3"}, {"WORLD_SIZE": "1"}, {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "-1"}]
+)
+def test_one_process_is_alone_whatever_is_left_over(left: dict[str, str]) -> None:
+    environment = {**left, "PMI_SIZE": "4", "OMPI_COMM_WORLD_SIZE": "2", "MASTER_ADDR": "elsewhere"}
+    assert position(environment) == ALONE
+    assert join(environment, alone=False) == 1
+    assert environment == {"MASTER_ADDR": "elsewhere"}
+    assert not torch.distributed.is_initialized()
 
 
 def test_batch_script_is_not_a_task() -> None:
@@ -44,17 +66,31 @@ def test_batch_script_is_not_a_task() -> None:
         ("gpu[03-05,9],login", "gpu03"),
         ("rack-[2,4]-n", "rack-2-n"),
         ("a.b.c[1-2].d", "a.b.c1.d"),
+        ("gpu[01-02]-ib[0-3]", "gpu01-ib0"),
+        ("rack[1-2]n[01-16]", "rack1n01"),
+        ("a[1,3-5],b2", "a1"),
+        ("x[1-2][3-4]", "x13"),
+        ("[008-012]", "008"),
+        ("tux[0-1]-[00-01]x[5,7],tux9", "tux0-00x5"),
     ],
 )
 def test_first_host(nodes: str, first: str) -> None:
     assert first_host(nodes) == first
 
 
+@pytest.mark.parametrize("nodes", ["", ",gpu1", "gpu[", "gpu[1-2", "gpu[]", "gpu[1-]", "gpu]1", "gpu 1"])
+def test_what_is_no_list_of_nodes_is_said(nodes: str) -> None:
+    with pytest.raises(UserError, match="names no host"):
+        first_host(nodes)
+
+
 @pytest.mark.parametrize(
     ("environment", "named"),
     [
-        ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK=2 is not below WORLD_SIZE=2"),
-        ({"RANK": "0", "WORLD_SIZE": "two"}, "WORLD_SIZE='two' is not a number"),
+        ({"RANK": "2", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}, "RANK=2 is not below WORLD_SIZE=2"),
+        ({"RANK": "0", "WORLD_SIZE": "two", "LOCAL_RANK": "0"}, "WORLD_SIZE='two' is not a number"),
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2 without RANK and LOCAL_RANK: set all three"),
+        ({"RANK": "1"}, "RANK=1 without WORLD_SIZE and LOCAL_RANK"),
     ],
 )
 def test_contradictions_are_named(environment: dict[str, str], named: str) -> None:

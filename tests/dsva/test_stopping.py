@@ -15,7 +15,7 @@ from runs import assert_same, checkpoints, column, finished, metrics, one_line, 
 
 from dsva.config import load
 from dsva.train import run as loop
-from dsva.train.stopping import SIGNAL_SECONDS, Lead
+from dsva.train.stopping import SIGNAL_SECONDS, Lead, StopSignal
 from shards.errors import UserError
 
 VALIDATING = ["validation.partition=0", "validation.every=2", "eval.batch_size=2", "run.checkpoint_every=4", "data.workers=1"]
@@ -85,24 +85,40 @@ def test_a_signal_while_baselines_are_made_leaves_them_to_the_next_start(
     assert (tmp_path / "RUN" / "results.json").exists()
 
 
-def test_a_signal_before_the_first_step_takes_none(tiny: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_before_the_first_step_takes_none(
+    tiny: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
     config, said = load(tiny.config, [f"run.dir={tmp_path / 'RUN'}", "train.steps=2"]), StringIO()
     note = loop.note_start
 
     def note_and_signal(*given: Any) -> None:
         note(*given)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
     monkeypatch.setattr(loop, "note_start", note_and_signal)
-    assert loop.run(config, Console(file=said)) == 128 + signal.SIGTERM
-    assert "stopped by SIGTERM" in said.getvalue()
+    assert loop.run(config, Console(file=said)) == 128 + number
+    assert f"stopped by {number.name}" in said.getvalue()
     assert not (tmp_path / "RUN" / "metrics.jsonl").exists()
     monkeypatch.undo()
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     assert loop.run(config, Console(file=said)) == 0
     why = json.loads((tmp_path / "RUN" / "starts.jsonl").read_text().splitlines()[-1])["why"]
-    assert why == "after: stopped by SIGTERM and saved; restart 2 of Slurm job 17"
+    assert why == f"after: stopped by {number.name} and saved; restart 2 of Slurm job 17"
+
+
+def test_under_nohup_a_closed_terminal_means_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignal() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.received == 0
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert stop.received == signal.SIGUSR1
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_lead_that_is_too_short_is_said_once() -> None:
