@@ -152,6 +152,11 @@ def test_an_override_goes_before_the_file_and_later_ones_before_earlier(file: Pa
     assert config.optimizer.betas == (0.5, 0.6)
 
 
+@pytest.mark.parametrize("name", ["a #1", "it's", "50% [1-2]", "back\\slash"])
+def test_a_folder_is_called_what_was_typed(file: Path, name: str) -> None:
+    assert loaded(file, "", f"run.dir=/runs/{name}").run.dir == Path("/runs") / name
+
+
 def test_class_files_are_found_beside_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.json").touch()
     file = tmp_path / "config.yaml"
