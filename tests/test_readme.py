@@ -1,4 +1,7 @@
-"""Every command of the README, as it stands there, on a small part of AID and for few steps."""
+"""Every command of the README and of docs/, as it stands there, on a small part of AID and for few steps.
+
+Those of docs/slurm.md are tried in tests/slurm.
+"""
 
 import os
 import re
@@ -18,9 +21,9 @@ SMALL += ["data.image_size=48", "data.resize=48", "data.batch_size=8"]
 IMAGES_PER_CLASS = 10
 
 
-def commands() -> list[list[str]]:
+def commands(page: str = "README.md") -> list[list[str]]:
     """The lines of all fenced blocks, without comments."""
-    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
     return [shlex.split(line, comments=True) for block in blocks for line in block.splitlines() if line.strip()]
 
 
@@ -38,7 +41,7 @@ def workplace(aid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def run(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a command of the README: `dsva` in this process, launchers in processes of their own."""
+    """Run a command of a page: `dsva` in this process, launchers in processes of their own."""
     training = SMALL if "train" in command else []
     if command[0] == "dsva":
         monkeypatch.setattr(sys, "argv", [*command, *training])
@@ -56,10 +59,19 @@ def run(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_command_of_the_journey(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journey = [command for command in commands() if command[0] != "python3"]
     assert len(journey) >= 9
+    journey += commands("docs/engines.md")
     for command in journey:
         run(command, monkeypatch)
     for name in ("a", "b", "c"):
         assert (workplace / "RUNS" / name / "results.json").is_file()
+    assert (workplace / "MODELS" / "a" / "config.json").is_file()
+
+
+def test_no_page_has_commands_that_are_not_tried() -> None:
+    pages = {
+        str(page.relative_to(ROOT)) for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")] if "```" in page.read_text()
+    }
+    assert pages == {"README.md", "docs/engines.md", "docs/slurm.md"}
 
 
 def test_the_two_commands_are_those_of_make() -> None:
