@@ -17,11 +17,13 @@ from submitit.slurm.slurm import _make_sbatch_string
 
 from dsva.config import Section
 from dsva.train.stopping import SIGNAL_SECONDS
+from launch.place import START
 from launch.settings import read
 from shards.errors import UserError
 
 # submitit counts the times that a job ran into its time limit and ends it after a few; progress decides here, not that.
 NO_LIMIT = 10**6
+SIGNAL = "USR2"  # NCCL may take USR1 for itself
 START_SECONDS = 120  # a job has to be up before it can be asked to save
 
 
@@ -106,6 +108,19 @@ def cluster_config(file: Path | None, changes: Mapping[str, Any]) -> ClusterConf
     return read(ClusterConfig, file, {name: value for name, value in changes.items() if value not in (None, [])})
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder of jobs with signs in its path that mean something to Slurm in paths of output, or part PYTHONPATH.
+
+    Raises:
+        UserError: it has such a sign.
+    """
+    if signs := sorted({sign for sign in str(folder) if sign in r"%\:" or not sign.isprintable()}):
+        raise UserError(
+            f"{str(folder)!r} cannot hold jobs of Slurm, which would look elsewhere for output and code because of "
+            f"{', '.join(map(repr, signs))}: give a folder without"
+        )
+
+
 def parameters(cluster: ClusterConfig, name: str, folder: Path, at_once: int) -> dict[str, Any]:
     """Return submitit's parameters of a job or job array.
 
@@ -134,15 +149,22 @@ def parameters(cluster: ClusterConfig, name: str, folder: Path, at_once: int) ->
         "setup": [
             *cluster.setup,
             f"export PYTHONPATH={code}${{PYTHONPATH:+:$PYTHONPATH}} PYTHONSAFEPATH=1 {SIGNAL_SECONDS}={cluster.signal_seconds}",
+            f"export SUBMITIT_PREEMPT_SIGNAL={SIGNAL}",
         ],
         # A process that fails takes the others along, which would wait for it for ever. srun does not take over what
         # sbatch was told about processors.
         "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={cluster.cpus_per_task}"],
         "teardown": ["code=$?", f"[ $code = 0 ] || {after} $code", "exit $code"],
         "stderr_to_stdout": True,
-        "additional_parameters": {"requeue": True, **cluster.sbatch},
+        "additional_parameters": {"requeue": True, "signal": f"{SIGNAL}@{cluster.signal_seconds}", **cluster.sbatch},
         **optional,
     }
+
+
+def after(cluster: ClusterConfig, job: str) -> ClusterConfig:
+    """Return the same demands for a job that waits until `job` has ended, whatever its end."""
+    waits = ",".join(filter(None, [cluster.sbatch.get("dependency"), f"afterany:{job}"]))
+    return cluster.model_copy(update={"sbatch": {**cluster.sbatch, "dependency": waits}})
 
 
 def script(cluster: ClusterConfig, name: str, folder: Path, runs: int, at_once: int) -> str:
@@ -175,7 +197,7 @@ def submit(cluster: ClusterConfig, name: str, folder: Path, jobs: Sequence[Calla
 def _outside_of_jobs() -> Iterator[None]:
     """Hide the job that this may be called from; where Slurm's configuration lies stays known."""
     where = os.environ.get("SLURM_CONF")
-    with clean_env():
+    with clean_env([START, SIGNAL_SECONDS]):
         if where:
             os.environ["SLURM_CONF"] = where
         yield

@@ -1,7 +1,8 @@
 """What Slurm says of its queue, and one command at a time that adds to it."""
 
 import fcntl
-import getpass
+import os
+import re
 import subprocess
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from shards.errors import UserError
 # A node that was lost and came back may refuse a job, because remains of its earlier start still run there. Slurm then
 # queues the job again, but holds it until somebody lets it go.
 HELD = "launch failed requeued held"
+# With these a user's shell hides jobs from Slurm's commands, or has them printed otherwise.
+_HABITS = ("SQUEUE_", "SACCT_", "SCANCEL_")
 
 
 def queued() -> dict[str, tuple[str, str]]:
@@ -20,8 +23,19 @@ def queued() -> dict[str, tuple[str, str]]:
     Raises:
         UserError: Slurm does not answer; to take that for an empty queue would call running jobs ended.
     """
-    lines = ask("squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%i|%T|%r")
+    lines = ask("squeue", "--noheader", "--array", f"--user={os.getuid()}", "--format=%i|%T|%r")
     return {job: (state, reason) for job, state, reason in (line.split("|", 2) for line in lines)}
+
+
+def array_limit() -> int:
+    """Return how many jobs Slurm takes in one array; 1 where it knows no arrays.
+
+    Raises:
+        UserError: Slurm does not answer.
+    """
+    shown = "\n".join(ask("scontrol", "show", "config"))
+    limits = re.findall(r"^MaxArraySize *= *(\d+)|^SchedulerParameters *=.*\bmax_array_tasks=(\d+)", shown, re.MULTILINE)
+    return max(1, min((int(size or tasks) for size, tasks in limits), default=1))
 
 
 def ask(*command: str) -> list[str]:
@@ -30,8 +44,9 @@ def ask(*command: str) -> list[str]:
     Raises:
         UserError: it does not answer.
     """
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(_HABITS)}
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
+        return subprocess.run(command, env=plain, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
     except (OSError, subprocess.SubprocessError) as error:
         raise UserError(f"{command[0]} does not answer ({error}): try again on a node of the cluster") from None
 

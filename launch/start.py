@@ -1,8 +1,10 @@
 """From a configuration to a run that is checked, written down and started, here or on a cluster."""
 
 import json
+import os
+import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -10,15 +12,19 @@ from typing import Literal, Protocol
 from rich.console import Console
 
 from dsva.config import Config, dump
+from dsva.environment import forget_others
 from dsva.files import write_atomically
 from dsva.train.gate import FREE, Standing, admit, differences
 from dsva.train.record import read_config
+from dsva.train.stopping import SIGNALS
 from launch import cluster as slurm
 from launch import snapshot
+from launch.arrays import spread
 from launch.cluster import ClusterConfig
 from launch.folder import JobFolder
-from launch.job import Job
+from launch.job import STOPPED, Job
 from launch.local import run_here
+from launch.queue import array_limit
 from shards.errors import UserError
 
 Where = Literal["auto", "local", "slurm", "debug"]
@@ -31,6 +37,14 @@ class Work(Protocol):
     def run(self) -> Path: ...  # noqa: D102
 
     def __call__(self) -> object: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A job in Slurm's queue: its number, ARRAY_INDEX in an array, and the file with the output of its rank 0."""
+
+    number: str
+    log: Path
 
 
 @dataclass(frozen=True)
@@ -130,45 +144,82 @@ def where(asked: Where) -> Where:
     return "slurm"
 
 
-def start(runs: Sequence[Path], name: str, folder: Path, place: Where, cluster: ClusterConfig, at_once: int) -> list[str]:
+def check_place(place: Where, folder: Path, cluster: ClusterConfig) -> None:
+    """Refuse what cannot be started at `place`, before anything is written; `folder` is where the submission is kept.
+
+    Raises:
+        UserError: several nodes are asked for on one machine, or the folder's name is none for Slurm.
+    """
+    if place == "slurm":
+        slurm.check_folder(folder)
+    elif place == "local" and cluster.nodes > 1:
+        raise UserError(f"--nodes {cluster.nodes} on one machine: leave it out, or give --cluster slurm")
+
+
+def start(runs: Sequence[Path], name: str, folder: Path, place: Where, cluster: ClusterConfig, at_once: int) -> Iterator[Queued]:
     """Start runs that were written down: queue them all, or carry them out one after another.
 
     Args:
         runs: run directories.
         name: of the Slurm job.
         folder: where the submission is kept: its code, its list of runs, scripts and output.
-        place: `slurm`, `local` (processes of their own) or `debug` (this process).
+        place: `slurm`, `local` (processes of their own) or `debug` (this process alone).
         cluster: what is asked of Slurm; its number of processes counts here, too.
         at_once: how many may run at the same time on Slurm.
 
     Returns:
-        The number of each one's job, none where they were carried out here.
+        What `queue` yields; nothing where they were carried out here.
 
     Raises:
         SystemExit: a run that was carried out here ended with another exit code than 0.
     """
     if place == "slurm":
         return queue([Job(run) for run in runs], name, folder, cluster, at_once)
-    if place == "local" and cluster.nodes > 1:
-        raise UserError(f"--nodes {cluster.nodes} on one machine: leave it out, or give --cluster slurm")
-    codes = [Job(run)() if place == "debug" else run_here(run, cluster.processes) for run in runs]
-    if any(codes):
-        raise SystemExit(next(code for code in codes if code))
-    return []
+    if place == "debug":
+        forget_others(os.environ)
+    code = 0
+    for run in runs:
+        ended = Job(run)() if place == "debug" else run_here(run, cluster.processes)
+        code = code or ended
+        if ended - STOPPED in SIGNALS:  # who stops one run, by Ctrl-C say, wants no other to begin
+            break
+    if code:
+        raise SystemExit(code)
+    return iter(())
 
 
-def queue(jobs: Sequence[Work], name: str, folder: Path, cluster: ClusterConfig, at_once: int) -> list[str]:
-    """Queue jobs with a copy of the code, in the next numbered folder in `folder`; return the number of each."""
-    submission = _new_folder(folder)
-    snapshot.take(submission / "code")
-    write_atomically(submission / "runs.json", json.dumps([str(job.run) for job in jobs], indent=1) + "\n")
-    return slurm.submit(cluster, name, submission, jobs, at_once)
+def queue(jobs: Sequence[Work], name: str, folder: Path, cluster: ClusterConfig, at_once: int) -> Iterator[Queued]:
+    """Queue jobs with a copy of the code, in as few arrays as Slurm takes, each from the next numbered folder in `folder`.
+
+    Yields:
+        Each job, in order, as soon as its array is queued.
+
+    Raises:
+        UserError: sbatch refuses an array; those before it are queued, and nothing is left of this one.
+    """
+    queued: list[str] = []
+    for share in spread(len(jobs), at_once, array_limit()):
+        asked = slurm.after(cluster, queued[share.after]) if share.after is not None else cluster
+        submission, own = _new_folder(folder), jobs[share.jobs]
+        try:
+            snapshot.take(submission / "code")
+            write_atomically(submission / "runs.json", json.dumps([str(job.run) for job in own], indent=1) + "\n")
+            numbers = slurm.submit(asked, name, submission, own, share.at_once)
+        except UserError as error:
+            shutil.rmtree(submission)
+            others = f" ({share.jobs.start} of {len(jobs)} jobs are queued; the same command goes on with the others)"
+            raise UserError(f"{error}{others if queued else ''}") from None
+        queued.append(numbers[0].split("_")[0])
+        yield from (Queued(number, submission / f"{number}_0_log.out") for number in numbers)
 
 
 def show_script(runs: int, name: str, folder: Path, cluster: ClusterConfig, at_once: int, console: Console) -> None:
-    """Print the batch script that `start` would submit, and submit nothing."""
-    text = slurm.script(cluster, name, folder / f"{_number(folder):04d}", runs, at_once)
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    """Print the batch scripts that `start` would submit, one for each array, and submit nothing."""
+    slurm.check_folder(folder)
+    limit = array_limit() if where("auto") == "slurm" else runs
+    for number, share in enumerate(spread(runs, at_once, limit), _number(folder)):
+        text = slurm.script(cluster, name, folder / f"{number:04d}", share.jobs.stop - share.jobs.start, share.at_once)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _number(folder: Path) -> int:

@@ -69,5 +69,7 @@ def submit(
     if dry_run:
         start.show_script(1, name, submissions, cluster, 1, console)
         return
-    for job in start.start([start.write_down(settled)], name, submissions, start.where(place), cluster, 1):
-        console.print(f"job {job}; its output: {submissions}/*/{job}_0_log.out", markup=False)
+    to = start.where(place)
+    start.check_place(to, submissions, cluster)
+    for job in start.start([start.write_down(settled)], name, submissions, to, cluster, 1):
+        console.print(f"job {job.number}; its output: {job.log}", markup=False)

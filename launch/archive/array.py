@@ -41,10 +41,19 @@ class Array:
         return note and dict(note["asked"])
 
     def queue(self, parts: Sequence[Part], asked: Mapping[str, Any], name: str, cluster: ClusterConfig) -> None:
-        """Queue the parts as one job array, after an earlier one has ended."""
+        """Queue the parts as a job array, or several where Slurm takes no such long one, after earlier ones have ended.
+
+        Raises:
+            UserError: Slurm takes no more; what it took is noted, and the next time the others are queued.
+        """
         shutil.rmtree(self.folder / "parts", ignore_errors=True)
-        jobs = start.queue(parts, name, self.folder, cluster, len(parts))
-        JobFolder(self.folder).write("queued.json", asked=asked, jobs=jobs)
+        jobs: list[str] = []
+        try:
+            for job in start.queue(parts, name, self.folder, cluster, len(parts)):
+                jobs.append(job.number)
+        finally:
+            if jobs:
+                JobFolder(self.folder).write("queued.json", asked=asked, jobs=jobs)
 
     def at_work(self) -> dict[str, int]:
         """Return how many parts are in which state of Slurm's queue; none when the array has ended.

@@ -11,7 +11,7 @@ from rich.console import Console
 from launch import start
 from launch.archive.array import Array
 from launch.archive.part import Part
-from launch.cluster import cluster_config
+from launch.cluster import check_folder, cluster_config
 from launch.queue import alone
 from shards.errors import UserError
 
@@ -83,8 +83,9 @@ def carry_out(task: Undertaking, spread: Spread, console: Console) -> None:
     Raises:
         UserError: something is wrong with what was given, a job has failed, or the report says so.
     """
-    start.where("slurm")
     array = task.array
+    start.where("slurm")
+    check_folder(array.folder)
     with alone(array.folder):
         if not array.at_work() and not task.done():
             array.raise_failure(task.asked)

@@ -1,7 +1,6 @@
 """`dsva doctor --nodes`: the job that examines nodes, queued, awaited and cleared away."""
 
 import json
-import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +12,8 @@ from launch.cluster import ClusterConfig
 from launch.doctor.examination import Examination
 from launch.doctor.finding import Asked, Finding
 from launch.folder import JobFolder
-from launch.queue import queued
+from launch.queue import ask, queued
+from shards.errors import UserError
 
 LOOK = 0.5
 CLEARED = 30.0  # seconds for a job to leave the queue after it was cancelled
@@ -33,7 +33,8 @@ def examine_nodes(cluster: ClusterConfig, asked: Asked, seconds: float, console:
     """
     run = Path(asked.scratch) / "job"
     run.mkdir(parents=True)
-    [job] = start.queue([Examination(run, asked, cluster.nodes)], "dsva-doctor", run / "slurm", cluster, 1)
+    [queued_job] = start.queue([Examination(run, asked, cluster.nodes)], "dsva-doctor", run / "slurm", cluster, 1)
+    job = queued_job.number
     try:
         state = _await(job, run, cluster.nodes, seconds, console)
         findings = [Finding(**one) for file in sorted(run.glob("findings-*.json")) for one in json.loads(file.read_text())]
@@ -75,8 +76,8 @@ def _silent(run: Path, job: str, nodes: int, state: str) -> list[Finding]:
 
 def _clear(job: str) -> None:
     """Take the job out of the queue, so that nothing writes into its folder any more."""
-    with suppress(OSError, subprocess.SubprocessError, ValueError):
-        subprocess.run(["scancel", job], check=False, timeout=30)
+    with suppress(UserError):
+        ask("scancel", job)
         end = time.monotonic() + CLEARED
         while job in queued() and time.monotonic() < end:
             time.sleep(LOOK)

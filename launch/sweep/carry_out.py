@@ -1,13 +1,12 @@
 """Starting, extending, repeating and cancelling a sweep. One of these at a time for a sweep."""
 
 import statistics
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from launch import start
 from launch.folder import JobFolder
-from launch.queue import release_held
+from launch.queue import ask, release_held
 from launch.start import Where
 from launch.sweep.plan import MANIFEST, Cell, Manifest, Planned, SweepConfig, expand
 from launch.sweep.state import State, folder_of, job_of, states
@@ -17,24 +16,38 @@ from shards.errors import UserError
 def begin(file_sweep: SweepConfig, overrides: Sequence[str], folder: Path) -> list[Planned]:
     """Check every cell, then write the manifest and each cell's configuration; return the cells.
 
+    Where the folder holds the same cells, but some were never started, since Slurm did not take them say, these are returned.
+
     Raises:
-        UserError: a cell is wrong, or the folder holds a sweep already.
+        UserError: a cell is wrong, or the folder holds another sweep, or one that has been started.
     """
-    if (folder / MANIFEST).exists():
+    before = states(folder, Manifest.read(folder)) if (folder / MANIFEST).exists() else []
+    started = {state.cell.identity for state in before if state.name != "NEW"}
+    planned = expand(file_sweep, overrides, folder) if not before or len(started) < len(before) else []
+    if before and {state.cell.identity for state in before} != {one.cell.identity for one in planned}:
         raise UserError(
             f"{folder} holds a sweep already: `dsva sweep status` shows it, retry repeats what failed, extend adds cells"
         )
-    return _freeze(file_sweep, overrides, folder, ())
+    new = [one for one in planned if one.cell.identity not in started]
+    _freeze(file_sweep, overrides, folder, [one.cell for one in planned], new)
+    return new
 
 
 def extend(file_sweep: SweepConfig, folder: Path) -> list[Planned]:
     """Add the cells that the sweep file has and the manifest has not, and return them; what is there stays as it is."""
     before = Manifest.read(folder)
-    return _freeze(file_sweep, before.overrides, folder, before.cells)
+    known = {cell.identity for cell in before.cells}
+    new = [one for one in expand(file_sweep, before.overrides, folder) if one.cell.identity not in known]
+    _freeze(file_sweep, before.overrides, folder, [*before.cells, *(one.cell for one in new)], new)
+    return new
 
 
-def queue_cells(folder: Path, cells: Sequence[Cell], place: Where, partition: str | None) -> list[str]:
-    """Start cells, as one job array on Slurm, in another partition than the sweep's if one is given; return their jobs."""
+def queue_cells(folder: Path, cells: Sequence[Cell], place: Where, partition: str | None) -> Iterator[str]:
+    """Start cells, as job arrays on Slurm, in another partition than the sweep's if one is given; yield their jobs.
+
+    Raises:
+        UserError: Slurm takes no more; what was yielded before is queued, and noted.
+    """
     sweep = Manifest.read(folder).sweep
     cluster = sweep.cluster.model_copy(update={"partition": partition} if partition else {})
     runs = [folder_of(folder, cell) for cell in cells]
@@ -43,17 +56,17 @@ def queue_cells(folder: Path, cells: Sequence[Cell], place: Where, partition: st
         for counted in ("crashes.json", "kept.json"):
             (job.path / counted).unlink(missing_ok=True)
     submissions = folder.absolute() / "slurm"
-    numbers = start.start([job.run for job in runs], folder.name, submissions, place, cluster, sweep.at_once)
-    for job, number in zip(runs, numbers, strict=False):
-        job.write("submitted.json", job=number, log=str(_log(submissions, number)))
-    return numbers
+    started = start.start([job.run for job in runs], folder.absolute().name, submissions, place, cluster, sweep.at_once)
+    for job, queued in zip(runs, started, strict=False):
+        job.write("submitted.json", job=queued.number, log=str(queued.log))
+        yield queued.number
 
 
 def cancel(found: Sequence[State], folder: Path, besides: Sequence[str]) -> int:
     """Cancel the jobs of cells that run or wait, which save first, and other jobs `besides`; return how many cells it were."""
     jobs = [job for state in found if state.name in ("RUNNING", "PENDING") and (job := job_of(folder, state.cell))]
     if jobs or besides:
-        subprocess.run(["scancel", *besides, *jobs], check=True, timeout=120)
+        ask("scancel", *besides, *jobs)
     return len(jobs)
 
 
@@ -75,19 +88,10 @@ def measured(folder: Path, manifest: Manifest) -> float | None:
     return statistics.median(known) if known else None
 
 
-def _freeze(sweep: SweepConfig, overrides: Sequence[str], folder: Path, before: Sequence[Cell]) -> list[Planned]:
-    known = {cell.identity for cell in before}
-    new = [planned for planned in expand(sweep, overrides, folder) if planned.cell.identity not in known]
+def _freeze(sweep: SweepConfig, overrides: Sequence[str], folder: Path, cells: Sequence[Cell], new: Sequence[Planned]) -> None:
     for config in [planned.config for planned in new if not start.complete(planned.config, planned.checked)]:
         start.write_down(config)
-    cells = (*before, *(planned.cell for planned in new))
-    Manifest(sweep=sweep, overrides=tuple(overrides), cells=cells).write(folder)
-    return new
-
-
-def _log(submissions: Path, job: str) -> Path:
-    newest = max(path for path in submissions.iterdir() if path.name.isdigit())
-    return newest / f"{job}_0_log.out"
+    Manifest(sweep=sweep, overrides=tuple(overrides), cells=tuple(cells)).write(folder)
 
 
 def tail(job: JobFolder, log: str, lines: int) -> str:

@@ -13,7 +13,7 @@ from rich.live import Live
 from launch.cluster import ClusterConfig
 from launch.estimate import print_estimates
 from launch.queue import alone
-from launch.start import Where, show_script, where
+from launch.start import Where, check_place, show_script, where
 from launch.sweep.carry_out import begin, measured, queue_cells, release, repeatable, tail
 from launch.sweep.carry_out import cancel as cancel_cells
 from launch.sweep.carry_out import extend as add_cells
@@ -41,36 +41,40 @@ def start(
     partition: Partition = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every cell, print the batch script, queue nothing.")] = False,
 ) -> None:
-    """Check every cell, freeze the list, and queue them all as one job array."""
+    """Check every cell, freeze the list, and queue them all as a job array, or several where Slurm takes no such long one."""
     sweep, console = read_sweep(file), Console(soft_wrap=True, highlight=False)
     if dry_run:
         cells = expand(sweep, overrides or [], folder)
         _describe(cells, sweep.cluster, None, console)
-        show_script(len(cells), folder.name, folder.absolute() / "slurm", sweep.cluster, sweep.at_once, console)
+        show_script(len(cells), folder.absolute().name, folder.absolute() / "slurm", sweep.cluster, sweep.at_once, console)
         return
+    to = where(place)
+    check_place(to, folder.absolute(), sweep.cluster)
     with alone(folder):
         _describe(begin(sweep, overrides or [], folder), sweep.cluster, None, console)
-        _queue_open(folder, place, partition, console)
+        _queue_open(folder, to, partition, console)
 
 
 @app.command()
 def extend(file: File, folder: Folder, place: Place = "auto", partition: Partition = None) -> None:
     """Add the cells that the sweep file has gained, more seeds or splits say; no cell that is there runs again."""
-    console = Console(soft_wrap=True, highlight=False)
+    console, to = Console(soft_wrap=True, highlight=False), where(place)
     with alone(folder):
         before = Manifest.read(folder)
         sweep = read_sweep(file)
+        check_place(to, folder.absolute(), sweep.cluster)
         _describe(add_cells(sweep, folder), sweep.cluster, measured(folder, before), console)
-        _queue_open(folder, place, partition, console, new_only=len(before.cells))
+        _queue_open(folder, to, partition, console, new_only=len(before.cells))
 
 
 @app.command()
 def retry(folder: Folder, place: Place = "auto", partition: Partition = None) -> None:
     """Queue what failed or was cancelled, and let go what Slurm holds; each continues from its newest checkpoint."""
+    to = where(place)
     with alone(folder):
         if held := release(folder, Manifest.read(folder)):
             print(f"{held} cells that Slurm held are released")
-        _queue_open(folder, place, partition, Console(soft_wrap=True, highlight=False))
+        _queue_open(folder, to, partition, Console(soft_wrap=True, highlight=False))
 
 
 @app.command()
@@ -141,5 +145,10 @@ def _queue_open(folder: Path, place: Where, partition: str | None, console: Cons
     if not cells:
         console.print("nothing to start: every cell is complete, runs or waits")
         return
-    follow(folder, queue_cells(folder, cells, where(place), partition), partition)
+    queued: list[str] = []
+    try:
+        for job in queue_cells(folder, cells, place, partition):
+            queued.append(job)
+    finally:
+        follow(folder, queued, partition)
     console.print(f"{len(cells)} cells started; `dsva sweep status {folder}` shows them", markup=False)

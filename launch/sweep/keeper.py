@@ -55,7 +55,7 @@ class Keeper:
         """Queue cells, and count it: queueing, which a person does too, begins to count anew."""
         folders = [folder_of(self.folder, cell) for cell in cells]
         counts = [folder.count(KEPT) for folder in folders]
-        queue_cells(self.folder, cells, "slurm", self.partition)
+        list(queue_cells(self.folder, cells, "slurm", self.partition))
         for folder, count in zip(folders, counts, strict=True):
             folder.write(KEPT, step=folder.step(), count=count)
 
@@ -78,12 +78,12 @@ def follow(folder: Path, jobs: Sequence[str], partition: str | None) -> None:
     cluster = ClusterConfig.model_validate(own.model_dump() | changes | ({"partition": partition} if partition else {}))
     keeper = Keeper(folder.absolute(), partition)
     try:
-        numbers = start.queue([keeper], f"{folder.name}-keeper", keeper.run / "slurm", cluster, 1)
+        [job] = start.queue([keeper], f"{folder.absolute().name}-keeper", keeper.run / "slurm", cluster, 1)
     except UserError as error:
         print(f"no job looks after the sweep when its own have ended ({error}): `dsva sweep retry` does it by hand", flush=True)
         return
     before = (JobFolder(keeper.run).read(NOTE) or {"jobs": []})["jobs"]
-    JobFolder(keeper.run).write(NOTE, jobs=[*before, *numbers])
+    JobFolder(keeper.run).write(NOTE, jobs=[*before, job.number])
 
 
 def keepers(folder: Path) -> list[str]:

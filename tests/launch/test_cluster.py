@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.cluster import ClusterConfig, cluster_config, minutes, script
+from launch.cluster import ClusterConfig, after, check_folder, cluster_config, minutes, script
 from shards.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +35,28 @@ def test_the_code_of_the_submission_comes_first_and_the_folder_of_the_call_never
     text = script(ClusterConfig(setup=("module load cuda",)), "a", FOLDER, 1, 1)
     assert text.index("module load cuda") < text.index("export PYTHONPATH='/runs/a b/job/slurm/0001/code'") < text.index("\nsrun ")
     assert "PYTHONSAFEPATH=1 DSVA_SIGNAL_SECONDS=120\n" in text
+
+
+@pytest.mark.parametrize("cluster", [ClusterConfig(signal_seconds=77), ClusterConfig(signal_seconds=77, max_crashes=0)])
+def test_the_signal_is_ours_whatever_the_environment_of_submitit_says(
+    monkeypatch: pytest.MonkeyPatch, cluster: ClusterConfig
+) -> None:
+    monkeypatch.setattr("submitit.slurm.slurm.SlurmJobEnvironment.USR_SIG", "USR1")  # which it reads when it is imported
+    text = script(cluster, "a", FOLDER, 1, 1)
+    assert asked(text)["signal"] == "USR2@77"
+    assert text.index("export SUBMITIT_PREEMPT_SIGNAL=USR2\n") < text.index("\nsrun ")
+
+
+@pytest.mark.parametrize("name", ["100%", "a%jb", "back\\slash", "a:b", "new\nline"])
+def test_folders_that_slurm_or_python_would_misread_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match="cannot hold jobs of Slurm"):
+        check_folder(Path("/runs") / name / "job")
+    check_folder(Path('/runs/a b/it\'s/"q"/#1/é中/[1-2]/$HOME'))
+
+
+def test_who_waits_for_an_array_may_wait_for_others_too() -> None:
+    assert after(ClusterConfig(), "7").sbatch == {"dependency": "afterany:7"}
+    assert after(ClusterConfig(sbatch={"dependency": "afterok:3"}), "7").sbatch == {"dependency": "afterok:3,afterany:7"}
 
 
 def test_a_failing_rank_takes_the_others_along_and_the_script_keeps_its_code() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.queue import HELD, queued, release_held
+from launch.queue import HELD, array_limit, queued, release_held
 from shards.errors import UserError
 
 QUEUE = f"""7_0|RUNNING|None
@@ -27,6 +27,26 @@ def test_what_slurm_holds_after_a_node_refused_it_is_released_and_what_its_user_
     assert queued()["7_2"] == ("PENDING", "JobHeldUser")
     assert release_held({"7"}) == 1
     assert slurm.read_text() == "release 7_1\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "limit"),
+    [
+        ("MaxArraySize            = 1001\nSchedulerParameters     = bf_interval=1", 1001),
+        ("MaxArraySize            = 1001\nSchedulerParameters     = bf_interval=1,max_array_tasks=5,sched_interval=1", 5),
+        ("MaxArraySize            = 0", 1),
+    ],
+)
+def test_how_many_jobs_fit_into_an_array(slurm: Path, lines: str, limit: int) -> None:
+    (slurm.parent / "scontrol").write_text(f"#!/bin/sh\ncat << EOF\n{lines}\nEOF\n")
+    assert array_limit() == limit
+
+
+def test_what_a_shell_says_of_listing_jobs_is_not_listened_to(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (slurm.parent / "squeue").write_text("#!/bin/sh\n[ -n \"$SQUEUE_STATES$SQUEUE_PARTITION\" ] || echo '7|RUNNING|None'\n")
+    monkeypatch.setenv("SQUEUE_STATES", "PENDING")
+    monkeypatch.setenv("SQUEUE_PARTITION", "other")
+    assert queued() == {"7": ("RUNNING", "None")}
 
 
 def test_silence_is_no_empty_queue(slurm: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from launch.cluster import ClusterConfig
 from launch.folder import JobFolder
 from launch.queue import HELD
+from launch.start import Queued
 from launch.sweep import keeper, state
 from launch.sweep.keeper import Keeper, follow, keepers
 from launch.sweep.plan import Cell, Manifest
@@ -67,13 +68,14 @@ def test_a_keeper_takes_a_cell_up_again_until_it_gets_no_further(
     monkeypatch.setattr(state, "_accounts", lambda jobs: {"7_0": "TIMEOUT"})
     monkeypatch.setattr(keeper, "release", lambda *_: 0)
 
-    def take(_: Path, cells: list[Cell], place: str, partition: str) -> None:
+    def take(_: Path, cells: list[Cell], place: str, partition: str) -> list[str]:
         (folder.path / "kept.json").unlink(missing_ok=True)
         taken.append(([cell.name for cell in cells], place, partition))
+        return []
 
-    def queue(jobs: list[Keeper], name: str, _: Path, cluster: ClusterConfig, at_once: int) -> list[str]:
+    def queue(jobs: list[Keeper], name: str, _: Path, cluster: ClusterConfig, at_once: int) -> list[Queued]:
         followed.append((jobs, name, cluster.sbatch["dependency"], cluster.partition, cluster.gpus_per_node))
-        return [str(8 + len(followed))]
+        return [Queued(str(8 + len(followed)), Path())]
 
     monkeypatch.setattr(keeper, "queue_cells", take)
     monkeypatch.setattr(keeper.start, "queue", queue)

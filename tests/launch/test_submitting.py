@@ -10,10 +10,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from launch.cli import app
-from launch.cluster import ClusterConfig
 from launch.folder import JobFolder
 from launch.snapshot import take
-from launch.start import start, where
+from launch.start import where
 from shards.errors import UserError
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "aid_25_5.yaml"
@@ -46,9 +45,18 @@ def test_without_slurm_auto_is_here_and_slurm_is_refused() -> None:
         where("slurm")
 
 
-def test_several_nodes_on_one_machine_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--nodes 2 on one machine"):
-        start([tmp_path], "name", tmp_path, "local", ClusterConfig(nodes=2), 1)
+@pytest.mark.usefixtures("no_slurm")
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("--nodes=2", "--nodes 2 on one machine"), ("--cluster=slurm", "--cluster slurm, but no Slurm answers here")],
+)
+def test_what_cannot_be_started_here_is_refused_before_anything_is_written(
+    overrides: list[str], tmp_path: Path, asked: str, said: str
+) -> None:
+    refused = submit(*overrides, f"run.dir={tmp_path / 'run'}", asked).exception
+    assert isinstance(refused, UserError)
+    assert said in str(refused)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_does_not_fit_is_refused_before_anything_is_written(overrides: list[str], tmp_path: Path) -> None:

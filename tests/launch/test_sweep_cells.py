@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dsva.zeroshot.results import RESULTS, Results
+from launch.cluster import ClusterConfig
 from launch.folder import JobFolder
 from launch.queue import alone
 from launch.start import start
@@ -70,8 +71,17 @@ def test_mistakes_are_found_before_anything_is_written(
 
 def test_a_sweep_begins_once_and_extends(sweep: SweepConfig, overrides: list[str], tmp_path: Path) -> None:
     small = sweep.model_copy(update={"seeds": (0,)})
-    begin(small, overrides, tmp_path)
+    planned = begin(small, overrides, tmp_path)
     first = Manifest.read(tmp_path)
+    with pytest.raises(UserError, match="holds a sweep already"):
+        begin(sweep, overrides, tmp_path)
+    # As if Slurm had taken one array and refused the other: the same command goes on, with other demands perhaps.
+    folder_of(tmp_path, first.cells[0]).fail("a reason", 1)
+    bigger = small.model_copy(update={"cluster": ClusterConfig(nodes=2)})
+    assert [one.cell for one in begin(bigger, overrides, tmp_path)] == [one.cell for one in planned[1:]]
+    assert Manifest.read(tmp_path) == first.model_copy(update={"sweep": bigger})
+    for cell in first.cells:
+        folder_of(tmp_path, cell).fail("a reason", 1)
     with pytest.raises(UserError, match="holds a sweep already"):
         begin(small, overrides, tmp_path)
     added = extend(sweep, tmp_path)
