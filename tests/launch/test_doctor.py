@@ -40,7 +40,8 @@ def asked(tmp_path: Path) -> Asked:
 
 @pytest.fixture
 def shard_set(aid: Path, tmp_path: Path) -> Path:
-    shutil.copytree(aid / "images" / "Port", tmp_path / "DATA" / "Port")
+    for name in ("Port", "River"):
+        shutil.copytree(aid / "images" / name, tmp_path / "DATA" / name)
     return pack(open_source(tmp_path / "DATA"), tmp_path / "SET").shards.root
 
 
@@ -175,7 +176,7 @@ def flip(tar: Path) -> None:
     ("damage", "said"),
     [
         (lambda tar: os.truncate(tar, 5000), "damaged: shard-000000.tar"),
-        (flip, "damaged: shard-000000.tar (Port/"),
+        (flip, "damaged: shard-000000.tar (River/"),
         (lambda tar: tar.unlink(), "No such file"),
         (lambda tar: (tar.parent / "keys.txt").unlink(), "does not match set.json"),
     ],
