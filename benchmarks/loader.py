@@ -27,6 +27,7 @@ from shards.pack import pack
 from shards.sources import open_source
 
 BATCH, SIDE, CROP, CLASSES = 64, 256, 224, 10
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # that the floats go to
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 
 
@@ -62,7 +63,7 @@ def published(folder: Path) -> float:
     loader = DataLoader(LooseFiles(folder), BATCH, shuffle=True, num_workers=2)
     start, seen = time.perf_counter(), 0
     for images, _ in loader:
-        seen += len(images)
+        seen += len(images.to(DEVICE))
     return seen / (time.perf_counter() - start)
 
 
@@ -71,7 +72,9 @@ def ours(shards: ShardSet, config: DataConfig, floats: bool) -> float:
     steps, start = len(shards) // BATCH, time.perf_counter()
     for batch in Loader(shards, order, SIDE, workers=2).batches(0, steps):
         if floats:
-            training_pixels(torch.from_numpy(batch.images), config, 0, batch.step, batch.positions)
+            training_pixels(torch.from_numpy(batch.images).to(DEVICE), config, 0, batch.step, batch.positions)
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
     return steps * BATCH / (time.perf_counter() - start)
 
 

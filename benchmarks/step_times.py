@@ -24,19 +24,20 @@ from dsva.train.optimizer import build_optimizer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "dsva"))
 
 GROUPS = (tuple(range(40)), tuple(range(40, 70)), tuple(range(70, 98)))
+ATTRIBUTES = sum(map(len, GROUPS))
 CLASSES = 60
+B32 = ModelConfig(width=768, layers=12, heads=12, mlp=3072, patch=32, regions=True)
 MIB = 2**20
 
 
 class Subject:
     """The network and the pieces of work that are timed."""
 
-    def __init__(self, batch: int, device: torch.device, autocast: bool) -> None:
+    def __init__(self, batch: int, device: torch.device, autocast: bool, config: ModelConfig = B32) -> None:
         torch.manual_seed(0)
-        config = ModelConfig(width=768, layers=12, heads=12, mlp=3072, patch=32, regions=True)
         self.model = DSVA(config, 224, GROUPS).to(device)
         self.optimizer = build_optimizer(self.model, OptimizerConfig())
-        rows = class_rows(torch.rand(CLASSES, 98), CLASSES, ScoresConfig()).to(device)
+        rows = class_rows(torch.rand(CLASSES, ATTRIBUTES), CLASSES, ScoresConfig()).to(device)
         self.losses = Losses(rows, LossConfig(), config.region_weight)
         self.images = torch.randn(batch, 3, 224, 224, device=device)
         self.labels = torch.arange(batch, device=device) % CLASSES
