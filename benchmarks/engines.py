@@ -21,8 +21,8 @@ from dsva.config import load
 from dsva.experiment import Experiment
 from dsva.ranks import Ranks
 from dsva.train.checkpoint import OPTIMIZER, newest
+from dsva.train.gate import CHECKPOINTS
 from dsva.train.phases import Phases
-from dsva.train.record import CHECKPOINTS
 from dsva.train.trainer import Trainer
 from dsva.train.zero import deepspeed_settings
 

@@ -22,8 +22,8 @@ from dsva.config import load
 from dsva.experiment import Experiment
 from dsva.ranks import Ranks
 from dsva.train.checkpoint import newest
+from dsva.train.gate import CHECKPOINTS
 from dsva.train.phases import Phases
-from dsva.train.record import CHECKPOINTS
 from dsva.train.trainer import Trainer
 
 CONFIG = Path(__file__).parents[2] / "configs" / "aid_25_5.yaml"
