@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -86,6 +86,17 @@ def whole_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
 
 
+def on_full_disk(work: Callable[[], object]) -> str | None:
+    """Do something; return why it failed if the disk is full, raise whatever else goes wrong."""
+    try:
+        work()
+    except OSError as error:
+        if error.errno in FULL:
+            return str(error.strerror)
+        raise
+    return None
+
+
 class Growing:
     """A file that grows by pieces, each of which is written whole; one for which there is no room is owed.
 
@@ -149,7 +160,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """Return the objects of a file with one in JSON a line, but for what a kill or a full disk has left of others."""
     found = []
     for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             value = json.loads(line)
             if isinstance(value, dict):
                 found.append(value)

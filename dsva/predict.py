@@ -58,11 +58,10 @@ class Predictions:
         trained, judge = self.viewer.trained, self.viewer.judge
         made = {
             "run": str(trained.experiment.config.run.dir),
-            "checkpoint_step": trained.checkpoint.step,
-            "checkpoint_sha256": trained.checkpoint.sha256(),
+            **trained.weights.record(),
             "attributes_sha256": trained.experiment.table.sha256,
             "protocol": trained.experiment.config.eval.protocol,
-            "warnings": list(trained.experiment.sets.warnings),
+            "warnings": [*trained.warnings, *trained.experiment.sets.warnings],
             "head": judge.head,
             "candidates": list(judge.names),
             "new_classes": dict(self.viewer.made),

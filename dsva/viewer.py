@@ -14,7 +14,7 @@ from dsva.trained import Trained
 from dsva.zeroshot.attributes import AttributeTable
 from dsva.zeroshot.candidates import Candidates, candidates, read_rows
 from dsva.zeroshot.judge import HeadName, Judge, device, judge, look
-from dsva.zeroshot.results import choose_gamma, provenance
+from dsva.zeroshot.results import NO_WEIGHTS, choose_gamma, provenance
 from shards.errors import UserError
 from shards.given import GivenBatch, Unused, find, read
 from shards.loader import common_side
@@ -80,7 +80,7 @@ class Viewer:
         experiment = trained.experiment
         table, sets = experiment.table, experiment.sets
         chosen = candidates(table, sets, classes, new.candidates(table, sets.seen) if new else ())
-        gamma = choose_gamma(experiment.config.eval, head, provenance(experiment, 0, "", ""))
+        gamma = choose_gamma(experiment.config.eval, head, provenance(experiment, NO_WEIGHTS, ""))
         return cls.of(trained, head, chosen, gamma, device())
 
     @classmethod

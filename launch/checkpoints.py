@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from shards.errors import UserError
 
 if TYPE_CHECKING:
-    from dsva.train.checkpoint import Checkpoint
+    from dsva.train.contents import Named
 
 # Imports of torch and what needs it stay inside the commands, so that `--help` starts fast.
 # ruff: noqa: PLC0415
@@ -23,32 +24,31 @@ RunFolder = Annotated[Path, typer.Argument(help="Run directory, as written by `d
 @app.command(name="ls")
 def list_all(run_dir: RunFolder) -> None:
     """List the checkpoints of a run, the newest first."""
-    from dsva.train.checkpoint import BEST, COMPLETE
+    from dsva.train.contents import BEST, DamagedError, described
 
     table = Table("checkpoint", "step", "MiB", "written by", "score", title=f"{run_dir}", title_justify="left")
-    for checkpoint in _checkpoints(run_dir):
-        size = sum(file.stat().st_size for file in checkpoint.path.iterdir()) / 2**20
+    for named in _checkpoints(run_dir):
+        name = f"{named.path.name} (best)" if named.path.name.startswith(BEST) else named.path.name
         try:
-            state = checkpoint.state() if (checkpoint.path / COMPLETE).is_file() else {}
-            writer, score = f"{state['engine']} x {state['world_size']}", state["score"]
-        except (KeyError, ValueError, OSError):
-            writer, score = "not complete", None
-        name = f"{checkpoint.path.name} (best)" if checkpoint.path.name.startswith(BEST) else checkpoint.path.name
-        table.add_row(name, f"{checkpoint.step:,}", f"{size:,.1f}", writer, "" if score is None else f"{score:.4g}")
+            complete, state = described(named.path)
+        except DamagedError:
+            table.add_row(name, f"{named.step:,}", "", "not complete", "")
+            continue
+        size = sum(facts.size for facts in complete.files.values()) / 2**20
+        score = "" if state.score is None else f"{state.score:.4g}"
+        table.add_row(name, f"{state.step:,}", f"{size:,.1f}", escape(f"{state.engine} x {state.world_size}"), score)
     Console().print(table)
 
 
 @app.command()
 def verify(run_dir: RunFolder) -> None:
-    """Check every byte of a run's checkpoints; exit code 2 if anything is damaged."""
-    from dsva.train.checkpoint import fault
-
-    faults = {checkpoint.path: fault(checkpoint.path) for checkpoint in _checkpoints(run_dir)}
-    for path, reason in faults.items():
-        Console().print(f"{path}: {reason or 'every byte is as it was written'}", highlight=False, markup=False, soft_wrap=True)
-    if damaged := [path for path, reason in faults.items() if reason]:
+    """Check every byte of a run's checkpoints; exit code 2 if anything is damaged, or lies there besides."""
+    found = {named.path: _verdict(named.path) for named in _checkpoints(run_dir)}
+    for path, (_, words) in found.items():
+        Console().print(f"{path}: {words}", highlight=False, markup=False, soft_wrap=True)
+    if damaged := [path for path, (whole, _) in found.items() if not whole]:
         raise UserError(
-            f"{run_dir}: {len(damaged)} of {len(faults)} checkpoints are damaged, {damaged[0].name} first: delete them, or copy "
+            f"{run_dir}: {len(damaged)} of {len(found)} checkpoints are damaged, {damaged[0].name} first: delete them, or copy "
             "them anew; training passes over them"
         )
 
@@ -60,19 +60,31 @@ def export(
     best: Annotated[bool, typer.Option("--best", help="The best checkpoint on the validation classes, not the newest.")] = False,
 ) -> None:
     """Write the trained model by itself, for `DSVA.from_pretrained`: model.safetensors, config.json and a model card, README.md."""
-    from dsva.train.checkpoint import BEST, PREFIX
+    from dsva.train import checkpoint
     from dsva.trained import Trained
 
-    trained = Trained.open(run_dir, (f"run.dir={run_dir}",), BEST if best else PREFIX)
+    trained = Trained.open(run_dir, (f"run.dir={run_dir}",), checkpoint.best if best else checkpoint.newest)
     trained.export(target)
     Console().print(f"{target}: the model after {trained.checkpoint.step:,} steps", highlight=False, markup=False, soft_wrap=True)
 
 
-def _checkpoints(run_dir: Path) -> "list[Checkpoint]":
-    from dsva.train.checkpoint import BEST, PREFIX, stored
+def _verdict(path: Path) -> tuple[bool, str]:
+    """Check a checkpoint; return whether it is as it was written, and the words for it."""
+    from dsva.train.checkpoint import Checkpoint
+    from dsva.train.contents import DamagedError
+
+    try:
+        checkpoint = Checkpoint.open(path)
+    except DamagedError as error:
+        return False, str(error)
+    return not checkpoint.extra, "; ".join(["every byte is as it was written", *checkpoint.notes])
+
+
+def _checkpoints(run_dir: Path) -> "list[Named]":
+    from dsva.train.contents import BEST, PREFIX, stored
     from dsva.train.gate import CHECKPOINTS
 
-    found = [checkpoint for prefix in (PREFIX, BEST) for checkpoint in stored(run_dir / CHECKPOINTS, prefix)]
+    found = [named for prefix in (PREFIX, BEST) for named in stored(run_dir / CHECKPOINTS, prefix)]
     if not found:
         raise UserError(f"{run_dir / CHECKPOINTS} holds no checkpoints: give a run directory that `dsva train` wrote")
     return found

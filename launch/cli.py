@@ -38,7 +38,13 @@ Overrides = Annotated[
 ]
 
 
-def train(config: ConfigFile, overrides: Overrides = None) -> None:
+def train(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Begin anew; what the run has written is kept aside.")
+    ] = False,
+) -> None:
     """Train DSVA; the same command again continues the run.
 
     SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 save a checkpoint at the next step boundary; the exit code is then 128 plus the
@@ -48,7 +54,7 @@ def train(config: ConfigFile, overrides: Overrides = None) -> None:
         from dsva.config import load
         from dsva.train.run import run
 
-    raise typer.Exit(run(load(config, overrides or []), Console()))
+    raise typer.Exit(run(load(config, overrides or []), Console(), from_scratch))
 
 
 def evaluate(run_dir: RunFolder, overrides: Overrides = None) -> None:

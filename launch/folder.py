@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from dsva.files import write_atomically
-from dsva.train.gate import ASKED, JOB
+from dsva.train.contents import stored
+from dsva.train.gate import ASKED, CHECKPOINTS, JOB
 
 MISTAKE, FAULT = 2, 1  # exit codes: what only a person can mend, and what may go away by itself
 TAIL = 16384  # bytes: some 30 lines, among which the newest validation is
@@ -82,9 +83,7 @@ class JobFolder:
 
     def step(self) -> int:
         """Return the steps of the newest checkpoint; 0 where there is none."""
-        # By name only: asking dsva.train.checkpoint would import torch, for seconds, where a moment is enough.
-        names = [path.name.removeprefix("step-") for path in (self.run / "checkpoints").glob("step-*")]
-        return max((int(name) for name in names if name.isdigit()), default=0)
+        return max((named.step for named in stored(self.run / CHECKPOINTS)), default=0)
 
     def count(self, note: str) -> int:
         """Return how often a thing has happened since the newest checkpoint, this time included; `note` holds the last time's."""

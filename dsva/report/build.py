@@ -24,6 +24,7 @@ from dsva.report.page import Charts, Decision, Facts, Gallery, Section, TableSec
 from dsva.report.panels import panel
 from dsva.report.published import published
 from dsva.starts import STARTS
+from dsva.train.checkpoint import Chosen, with_sha256
 from dsva.train.metrics import METRICS
 from dsva.train.record import ENVIRONMENT
 from dsva.train.slowest import slowest_table
@@ -32,8 +33,9 @@ from dsva.viewer import Viewer
 from dsva.zeroshot.candidates import candidates
 from dsva.zeroshot.judge import device
 from dsva.zeroshot.kept import DECISIONS, Kept
-from dsva.zeroshot.results import RESULTS, Results
+from dsva.zeroshot.results import RESULTS, Provenance, Results
 from dsva.zeroshot.tables import per_class, summary
+from shards.errors import UserError
 from shards.given import Unused
 from shards.order import GALLERY, Ids, hashes
 
@@ -61,7 +63,7 @@ def write_report(folder: Path, images_per_class: int = 4) -> Path:
     """
     results = Results.read(folder / RESULTS)
     kept = Kept.read(folder / DECISIONS, results.provenance.checkpoint_sha256)
-    trained = Trained.open(folder, (f"run.dir={folder}",))
+    trained = _scored(folder, results.provenance)
     decisions, quality = _looked_at(trained, images_per_class)
     times = slowest_table(folder / METRICS)
     sections: list[Section] = [
@@ -81,6 +83,27 @@ def write_report(folder: Path, images_per_class: int = 4) -> Path:
     shown = [section for section in sections if not isinstance(section, Charts) or section.charts]
     write_page(folder / PAGE, f"Zero-shot scenes: {folder.name}", f"{counts}: those are recognised by their attributes.", shown)
     return folder / PAGE
+
+
+def _scored(folder: Path, made: Provenance) -> Trained:
+    """Open the run with the very weights that its results come from.
+
+    Raises:
+        UserError: they are gone or damaged.
+    """
+
+    def choose(checkpoints: Path) -> Chosen:
+        found, damaged = with_sha256(checkpoints, made.checkpoint_sha256)
+        if found is None:
+            why = "; ".join(damaged) or f"no checkpoint in {checkpoints} is that one"
+            raise UserError(
+                f"{folder / RESULTS} is of the weights after step {made.checkpoint_step}, checkpoint "
+                f"{made.checkpoint_sha256[:12]}, which cannot be shown beside it ({why}): put it back, or score the newest one "
+                "with `dsva eval`"
+            )
+        return found, []
+
+    return Trained.open(folder, (f"run.dir={folder}",), choose)
 
 
 def _looked_at(trained: Trained, images_per_class: int) -> tuple[tuple[Decision, ...], list[Chart]]:

@@ -48,8 +48,7 @@ def explain_images(viewer: Viewer, images: Sequence[str], target: Path) -> tuple
         gamma, source = viewer.gamma
         made = {
             "run": str(viewer.trained.experiment.config.run.dir),
-            "checkpoint_step": viewer.trained.checkpoint.step,
-            "checkpoint_sha256": viewer.trained.checkpoint.sha256(),
+            **viewer.trained.weights.record(),
             "head": viewer.judge.head,
             "candidates": list(viewer.judge.names),
             "gamma": gamma,

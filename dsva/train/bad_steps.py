@@ -6,11 +6,12 @@ the rest is a function of (seed, step, course), so a run that is continued meets
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any
 
+from pydantic import Field
 from rich.console import Console
 from rich.markup import escape
 
@@ -20,6 +21,7 @@ from shards.errors import UserError
 
 BAD_STEPS = "bad_steps.jsonl"
 NAMED = 3  # images on the console; the file names all
+Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,9 @@ class Course:
         shift: batches of the sample order that were passed over so far.
     """
 
-    skipped: tuple[int, ...] = ()
-    rollbacks: int = 0
-    shift: int = 0
-
-    @classmethod
-    def of(cls, state: dict[str, Any]) -> Self:
-        """Read the course from a checkpoint's state."""
-        kept = state.get("course", {})
-        return cls(**{**kept, "skipped": tuple(kept.get("skipped", ()))})
-
-    def state(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        return {"course": asdict(self)}
+    skipped: tuple[Count, ...] = ()
+    rollbacks: Count = 0
+    shift: Count = 0
 
     def sound(self, step: int, window: int) -> int:
         """Return the last step up to `step` whose checkpoint has met no bad step of the last `window` steps."""

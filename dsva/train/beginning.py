@@ -1,6 +1,5 @@
 """Where a run goes on: at its newest checkpoint, or, after too many bad steps, at one before them."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,8 +9,13 @@ from rich.markup import escape
 from dsva.config import Config
 from dsva.ranks import Ranks
 from dsva.train.bad_steps import Course, GoBackError, note
-from dsva.train.checkpoint import Checkpoint, newest, stored
+from dsva.train.belonging import refuse_other
+from dsva.train.checkpoint import Checkpoint, Chosen, best, newest
+from dsva.train.contents import stored
+from dsva.train.folders import discard, tidy
 from dsva.train.gate import CHECKPOINTS
+from dsva.train.progress import gone, how_to_go_on, lost, note_saved
+from shards.errors import UserError
 
 
 def beginning(
@@ -27,29 +31,43 @@ def beginning(
         console: is told of it.
 
     Raises:
-        UserError: the checkpoint was trained on other inputs.
+        UserError: the checkpoint is of another run, or was trained on other inputs, or the run has lost its checkpoints.
     """
-    found: Checkpoint | None
-    found, damaged = ranks.first(_find(config, back) if ranks.rank == 0 else None)
-    if found is not None:
-        found.refuse_other(inputs)
+    found: Checkpoint | None = None
+    said: list[str] = []
+
+    def find() -> None:
+        nonlocal found, said
+        tidy(config.run.dir / CHECKPOINTS)
+        found, said = _find(config, back)
+        if found is None and back is None and lost(config.run.dir):
+            raise UserError(how_to_go_on(config.run.dir, said, best(config.run.dir / CHECKPOINTS)[0]))
+        if found is not None:
+            refuse_other(found, config, inputs)
+            said += found.notes
+        if back is None:
+            said += gone(config.run.dir)
+
+    ranks.on_first(find)
+    found = ranks.first(found)
     step = found.step if found else 0
-    course = back.course.back_at(step, back.failed) if back else Course.of(found.state() if found else {})
+    course = back.course.back_at(step, back.failed) if back else found.state.course if found else Course()
     if ranks.rank == 0:
-        for sentence in damaged:
+        for sentence in said:
             console.print(f"[bold yellow]warning:[/] {escape(sentence)}")
         if back:
             console.print(
                 f"[bold red]warning:[/] too many bad steps: going back to step {step}, and on with the batches "
                 f"after those of step {back.failed + 1}"
             )
+            note_saved(config.run.dir, step)
             _drop_newer(config.run.dir / CHECKPOINTS, step)
             note(config.run.dir, console, went_back_to=step, shift=course.shift)
         console.print(f"continuing from {found.path}" if found else "starting from step 0", markup=False, soft_wrap=True)
     return found, course
 
 
-def _find(config: Config, back: GoBackError | None) -> tuple[Checkpoint | None, list[str]]:
+def _find(config: Config, back: GoBackError | None) -> Chosen:
     folder, every = config.run.dir / CHECKPOINTS, config.run.checkpoint_every
     if back is None:
         return newest(folder)
@@ -61,4 +79,4 @@ def _find(config: Config, back: GoBackError | None) -> tuple[Checkpoint | None, 
 def _drop_newer(folder: Path, step: int) -> None:
     for checkpoint in stored(folder):
         if checkpoint.step > step:
-            shutil.rmtree(checkpoint.path)
+            discard(checkpoint.path)

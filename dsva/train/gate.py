@@ -83,11 +83,12 @@ def refuse_other(folder: Path, before: Config, now: Config, which: str = "", men
 def _refuse_other_inputs(folder: Path, inputs: Mapping[str, str]) -> None:
     noted = noted_inputs(folder)
     if noted is None and inputs:  # a run of an earlier version, of which only checkpoints know
-        from dsva.train.checkpoint import newest  # noqa: PLC0415 (imports torch)
+        from dsva.train.belonging import refuse_other_inputs  # noqa: PLC0415 (imports torch)
+        from dsva.train.checkpoint import newest  # noqa: PLC0415
 
         found, _ = newest(folder / CHECKPOINTS)
         if found:
-            found.refuse_other(inputs)
+            refuse_other_inputs(found, inputs)
     noted = noted or {}
     for key, now in inputs.items():
         if str(noted.get(key, now)) != now:

@@ -131,7 +131,7 @@ def cut(path: Path, step: int) -> None:
     text = path.read_text(errors="replace") if path.is_file() else ""
     lines = []
     for line in text.split("\n")[:-1]:
-        with suppress(ValueError, TypeError, KeyError):
+        with suppress(ValueError, TypeError, KeyError, RecursionError):
             if json.loads(line)["step"] <= step:
                 lines.append(f"{line}\n")
     if (kept := "".join(lines)) != text:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,12 +18,11 @@ from dsva.processes import described
 from dsva.ranks import Ranks
 from dsva.starts import other_code
 from dsva.train.bad_steps import GoBackError
-from dsva.train.checkpoint import newest
-from dsva.train.gate import CHECKPOINTS
 from dsva.train.metrics import METRICS, Metrics, cut
 from dsva.train.mistakes import mistakes_of_all
 from dsva.train.orphans import leave_with_launcher
 from dsva.train.phases import Phases
+from dsva.train.progress import set_aside
 from dsva.train.record import note_end, note_start, open_record, unlike_before, why_started
 from dsva.train.slowest import slowest_table
 from dsva.train.spending import hardware
@@ -34,15 +33,20 @@ from dsva.train.zero import deepspeed_settings
 from dsva.trained import Trained
 from dsva.zeroshot.baselines import baselines
 from dsva.zeroshot.evaluate import check_gamma, report
-from dsva.zeroshot.results import provenance
+from dsva.zeroshot.results import Weights, provenance
 from dsva.zeroshot.scores import Decisions
 from shards.errors import UserError
 
 Log = Callable[[int, Mapping[str, Any]], None]
 
 
-def run(config: Config, console: Console) -> int:
+def run(config: Config, console: Console, from_scratch: bool = False) -> int:
     """Train, or continue, the run in `config.run.dir`, then score it.
+
+    Args:
+        config: of the run.
+        console: told what happens.
+        from_scratch: set aside what the run has written so far, and begin anew.
 
     Returns:
         0 when the run is finished, 128 plus a signal's number when it was stopped and saved.
@@ -59,7 +63,7 @@ def run(config: Config, console: Console) -> int:
         # which changes the order in which three ranks or more are summed, and with it the last bits of a continued run.
         ranks = Ranks(config.train.precision, unused_parameters=True, deepspeed=deepspeed_settings(config))
         stack.callback(ranks.close)
-        ranks.on_first(lambda: stack.enter_context(open_record(config, experiment.hashes())))
+        ranks.on_first(lambda: stack.enter_context(_record(experiment, from_scratch, console)))
         start, phases = ranks.first(f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"), Phases(ranks.device)
         if ranks.world_size > 1:
             stack.enter_context(mistakes_of_all(config.run.dir, start, ranks.rank))
@@ -71,8 +75,8 @@ def run(config: Config, console: Console) -> int:
                 console.print(f"[bold yellow]warning:[/] {escape(sentence)}")
         try:
             with Watchdog.over(config.run.dir, start, ranks.rank, config.faults.hang_seconds, lambda: (phases.now, phases.since)):
-                decisions = _to_the_end(experiment, ranks, phases, stop, lead, console)
-            ranks.on_first(partial(_report, experiment, decisions, ranks, console))
+                decisions, weights = _to_the_end(experiment, ranks, phases, stop, lead, console)
+            ranks.on_first(partial(_report, experiment, decisions, weights, ranks, console))
             ended, code = "finished", 0
         except StoppedError as stopped:
             ended, code = f"stopped by {signal.Signals(stopped.number).name} and saved", 128 + stopped.number
@@ -86,10 +90,23 @@ def run(config: Config, console: Console) -> int:
         return code
 
 
+def _record(experiment: Experiment, from_scratch: bool, console: Console) -> TextIO:
+    run = experiment.config.run.dir
+    lock = open_record(experiment.config, experiment.hashes())
+    if from_scratch and (target := set_aside(run)):
+        note_end(run, "begun anew by --from-scratch")
+        console.print(f"what the run had written is kept in {target}", markup=False, highlight=False, soft_wrap=True)
+    return lock
+
+
 def _to_the_end(
     experiment: Experiment, ranks: Ranks, phases: Phases, stop: StopSignal, lead: Lead, console: Console
-) -> dict[str, Decisions]:
-    """Train, going back where bad steps ask for it, and decide on the test images with both heads and the baselines."""
+) -> tuple[dict[str, Decisions], Weights]:
+    """Train, going back where bad steps ask for it, and decide on the test images with both heads and the baselines.
+
+    Returns:
+        The decisions by source of scores, and what tells the weights that they come from.
+    """
     config, back = experiment.config, None
     while True:
         trainer = Trainer(experiment, ranks, console, phases, back)
@@ -113,7 +130,13 @@ def _to_the_end(
 
     decisions = trainer.evaluate(between)
     with phases.during("baselines"):
-        return decisions | baselines(experiment, Trained.open(config.run.dir).model.to(ranks.device), ranks, between)
+        trained = Trained.open(config.run.dir)
+        if trained.checkpoint.step != config.train.steps:
+            raise UserError(
+                f"the checkpoint of step {config.train.steps} in {config.run.dir} was damaged after it had been written: look at "
+                "the disk, and give the same command again, which takes the last steps once more"
+            )
+        return decisions | baselines(experiment, trained.model.to(ranks.device), ranks, between), trained.weights
 
 
 def _note_start(experiment: Experiment, ranks: Ranks, step: int, back: GoBackError | None, console: Console) -> None:
@@ -127,12 +150,9 @@ def _note_start(experiment: Experiment, ranks: Ranks, step: int, back: GoBackErr
     note_start(config, step, experiment.hashes(), here, why)
 
 
-def _report(experiment: Experiment, decisions: dict[str, Decisions], ranks: Ranks, console: Console) -> None:
-    folder = experiment.config.run.dir
-    checkpoint, _ = newest(folder / CHECKPOINTS)
-    assert checkpoint is not None, "the last step is always saved"
-    report(experiment, decisions, provenance(experiment, checkpoint.step, checkpoint.sha256(), str(ranks.device)), console)
-    if table := slowest_table(folder / METRICS):
+def _report(experiment: Experiment, decisions: dict[str, Decisions], weights: Weights, ranks: Ranks, console: Console) -> None:
+    report(experiment, decisions, provenance(experiment, weights, str(ranks.device)), console)
+    if table := slowest_table(experiment.config.run.dir / METRICS):
         console.print(table.rich())
 
 

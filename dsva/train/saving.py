@@ -1,14 +1,15 @@
 """Writing checkpoints, all ranks together, in the background if wanted, on disks that can be full.
 
-A checkpoint is written beside its place, described last by COMPLETE (sizes and hashes of all files), and renamed; a
-crash at any moment leaves either a whole checkpoint or a folder that is not looked at.
+A checkpoint is written beside its place, described last by COMPLETE (sizes and hashes of all files), and put there in one
+step; a crash at any moment leaves either a whole checkpoint or a folder that is not looked at. The best one follows from
+the scores in those that lie there, so a crash before it is set apart costs nothing either.
 """
 
 import hashlib
 import json
 import os
-import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,25 +22,28 @@ from rich.markup import escape
 from torch import Tensor
 
 from dsva.config import RunConfig
-from dsva.files import FULL
+from dsva.files import on_full_disk
 from dsva.ranks import Ranks
-from dsva.train.checkpoint import BEST, COMPLETE, PREFIX, STATE, marker, newest, stored
+from dsva.train.contents import COMPLETE, PREFIX, STATE, Complete, FileFacts, State, folder_name, rank_file
+from dsva.train.folders import begin, beside, publish, remove
+from dsva.train.gate import CHECKPOINTS
+from dsva.train.keeping import Keeper
+from dsva.train.progress import note_saved
+from shards.files import sync
 
-WRITING = ".writing"
 DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int64: "I64", torch.bool: "BOOL"}
 Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class _Pending:
-    """A checkpoint that is being written: where it goes, its step, facts of this rank's file, what goes beside it, and the
-    last step that the run could go back to.
+    """A checkpoint that is being written: where it goes, facts of this rank's file, what goes beside it, and the last step that
+    the run could go back to.
     """
 
     final: Path
-    step: int
     file: Future[Facts]
-    state: Mapping[str, Any]
+    state: State
     sound: int
 
 
@@ -50,57 +54,47 @@ class Saver:
         seconds: that the last checkpoint took from its beginning until it was whole.
     """
 
-    def __init__(self, folder: Path, ranks: Ranks, config: RunConfig, console: Console) -> None:
-        self._folder, self._ranks, self._config, self._console = folder, ranks, config, console
+    def __init__(self, run: Path, ranks: Ranks, config: RunConfig, console: Console) -> None:
+        self._run, self._folder = run, run / CHECKPOINTS
+        self._ranks, self._config, self._console = ranks, config, console
         self._thread = ThreadPoolExecutor(1, "checkpoint") if config.async_save else None
         self._pending: _Pending | None = None
         self.seconds = 0.0
         self._begun = 0.0
-        best = newest(folder, BEST)[0] if ranks.rank == 0 else None
-        self._best: float = ranks.first(best.state()["score"] if best else float("-inf"))
-        if ranks.rank == 0:
-            for left in folder.glob(f".*{WRITING}"):
-                shutil.rmtree(left)
+        self._keeper = Keeper(self._folder, config, self._warn)
+        # The best score, and the step that had it.
+        self._best: tuple[float, int] = ranks.first(self._keeper.best_there() if ranks.rank == 0 else None)
 
     def improves(self, score: float) -> bool:
         """Tell whether a validation score is better than all before it."""
-        return score > self._best
+        return score > self._best[0]
 
-    def save(
-        self,
-        step: int,
-        tensors: Iterable[tuple[str, Tensor]],
-        state: Mapping[str, Any],
-        score: float | None = None,
-        sound: int | None = None,
-    ) -> bool:
+    def save(self, state: State, tensors: Iterable[tuple[str, Tensor]], sound: int | None = None) -> bool:
         """Write a checkpoint; every rank calls this with the same tensors in the same order.
 
         Args:
-            step: optimizer steps taken.
-            tensors: the whole state, (name, full tensor).
-            state: plain values to save beside it.
-            score: on the validation classes, where they were looked at.
-            sound: the last step before any that went wrong; `step` itself if none is given.
+            state: what to save beside the tensors; they are counted here.
+            tensors: the whole state of the training, (KIND/NAME, full tensor).
+            sound: the last step before any that went wrong; the step itself if none is given.
 
         Returns:
             Whether it is on disk, or being written to it; a full disk is a warning, and what was there before stays.
         """
         self.settle()
         self._begun = time.monotonic()
-        final = self._folder / f"{PREFIX}{step:08d}"
-        beside = self._beside(final)
-        failure = _on_full_disk(lambda: _begin(beside)) if self._ranks.rank == 0 else None
+        final = self._folder / folder_name(PREFIX, state.step)
+        failure = on_full_disk(lambda: begin(final)) if self._ranks.rank == 0 else None
         if failure := self._ranks.first(failure):
             return self._give_up(final, failure)
-        name = f"rank-{self._ranks.rank:05d}-of-{self._ranks.world_size:05d}.safetensors"
-        mine = self._part(tensors)
+        file = beside(final) / rank_file(self._ranks.rank, self._ranks.world_size)
+        mine, counts = self._part(tensors)
         future: Future[Facts] = Future()
         if self._thread:
-            future = self._thread.submit(write_safetensors, beside / name, mine)
+            future = self._thread.submit(write_safetensors, file, mine)
         else:
-            _run(future, lambda: write_safetensors(beside / name, mine))
-        self._pending = _Pending(final, step, future, {**state, "step": step, "score": score}, step if sound is None else sound)
+            _run(future, lambda: write_safetensors(file, mine))
+        counted = state.model_copy(update={"tensors": dict(counts)})
+        self._pending = _Pending(final, future, counted, state.step if sound is None else sound)
         return True if self._thread else self.settle()
 
     def settle(self, wait: bool = True) -> bool:
@@ -115,78 +109,57 @@ class Saver:
             return True
         self._pending = None
         self.seconds = time.monotonic() - self._begun
-        failure = _on_full_disk(pending.file.result)
+        failure = on_full_disk(pending.file.result)
         everyones = self._ranks.everyones((failure, None if failure else pending.file.result()))
         failure = next((failure for failure, _ in everyones if failure), None)
         if not failure and self._ranks.rank == 0:
-            failure = _on_full_disk(lambda: self._publish(pending, {facts["name"]: facts for _, facts in everyones}))
+            failure = on_full_disk(lambda: _publish(pending, {facts["name"]: facts for _, facts in everyones}))
         if failure := self._ranks.first(failure):
             return self._give_up(pending.final, failure)
-        if pending.state["score"] is not None:
-            self._best = max(self._best, pending.state["score"])
+        score, step = pending.state.score, pending.state.step
+        if score is not None and self.improves(score):
+            self._best = (score, step)
+        if self._ranks.rank == 0:
+            note_saved(self._run, step)
+            self._keeper.keep(*self._best, pending.sound)
         return True
 
-    def _part(self, tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-        """Keep this rank's part of the tensors, about as many bytes as the other ranks; the others may be dropped at once."""
-        mine, loads = {}, [0] * self._ranks.world_size
+    def _part(self, tensors: Iterable[tuple[str, Tensor]]) -> tuple[dict[str, Tensor], Counter[str]]:
+        """Keep this rank's part of the tensors, about as many bytes as the other ranks, and count all of them by kind.
+
+        The others may be dropped at once.
+        """
+        mine, loads, counts = {}, [0] * self._ranks.world_size, Counter[str]()
         for name, tensor in tensors:
             owner = loads.index(min(loads))
             loads[owner] += tensor.nbytes
+            counts[name.partition("/")[0]] += 1
             if owner == self._ranks.rank:
                 # What is written in the background must not change under the writer.
                 mine[name] = tensor.detach().to("cpu", copy=self._thread is not None).contiguous()
-        return mine
-
-    def _publish(self, pending: _Pending, facts: Mapping[str, Facts]) -> None:
-        beside, final = self._beside(pending.final), pending.final
-        text = (json.dumps(pending.state, indent=1) + "\n").encode()
-        files = {name: {"size": fact["size"], "sha256": fact["sha256"]} for name, fact in sorted(facts.items())}
-        files[STATE] = {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
-        _write(beside / STATE, text)
-        _write(beside / COMPLETE, marker(files).encode())
-        _sync(beside)
-        shutil.rmtree(final, ignore_errors=True)
-        beside.rename(final)
-        _sync(self._folder)
-        score = pending.state["score"]
-        if score is not None and self.improves(score):
-            self._link_best(pending)
-        self._retire(pending.sound)
-
-    def _link_best(self, pending: _Pending) -> None:
-        best = self._folder / f"{BEST}{pending.step:08d}"
-        beside = self._beside(best)
-        beside.mkdir()
-        for file in pending.final.iterdir():
-            os.link(file, beside / file.name)
-        shutil.rmtree(best, ignore_errors=True)
-        beside.rename(best)
-        for old in stored(self._folder, BEST):
-            if old.path != best:
-                shutil.rmtree(old.path)
-
-    def _retire(self, sound: int) -> None:
-        keep, keep_every, every = self._config.keep, self._config.keep_every, self._config.checkpoint_every
-        there = stored(self._folder)
-        # The newest that the run would go back to after bad steps is kept besides.
-        target = next((old for old in there if old.step <= sound and old.step % every == 0), None)
-        for old in there[keep:]:
-            if old != target and not (keep_every and old.step % keep_every == 0):
-                shutil.rmtree(old.path)
+        return mine, counts
 
     def _give_up(self, final: Path, failure: str) -> bool:
         if self._ranks.rank == 0:
-            shutil.rmtree(self._beside(final), ignore_errors=True)
-            told = (
+            remove(beside(final))
+            self._warn(
                 f"checkpoint {final} could not be written ({failure}): training goes on, the checkpoints before it are kept, "
                 "the next one is tried in its turn; make room on the disk"
             )
-            self._console.print(f"[bold red]warning:[/] {escape(told)}")
         return False
 
-    @staticmethod
-    def _beside(final: Path) -> Path:
-        return final.with_name(f".{final.name}{WRITING}")
+    def _warn(self, sentence: str) -> None:
+        self._console.print(f"[bold red]warning:[/] {escape(sentence)}")
+
+
+def _publish(pending: _Pending, facts: Mapping[str, Facts]) -> None:
+    new, text = beside(pending.final), (pending.state.model_dump_json(indent=1) + "\n").encode()
+    files = {name: FileFacts(size=fact["size"], sha256=fact["sha256"]) for name, fact in sorted(facts.items())}
+    files[STATE] = FileFacts(size=len(text), sha256=hashlib.sha256(text).hexdigest())
+    _write(new / STATE, text)
+    _write(new / COMPLETE, Complete.of(files).text().encode())
+    sync(new)
+    publish(pending.final)
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> Facts:
@@ -218,11 +191,6 @@ def _append(file: BinaryIO, piece: "bytes | memoryview", digest: "hashlib._Hash"
     file.write(piece)
 
 
-def _begin(beside: Path) -> None:
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-
-
 def _run(future: Future[Facts], work: Callable[[], Facts]) -> None:
     try:
         future.set_result(work())
@@ -230,27 +198,8 @@ def _run(future: Future[Facts], work: Callable[[], Facts]) -> None:
         future.set_exception(error)
 
 
-def _on_full_disk(work: Callable[[], object]) -> str | None:
-    """Do something; return why it failed if the disk is full, raise whatever else goes wrong."""
-    try:
-        work()
-    except OSError as error:
-        if error.errno in FULL:
-            return str(error.strerror)
-        raise
-    return None
-
-
 def _write(path: Path, content: bytes) -> None:
     with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

@@ -18,11 +18,12 @@ from dsva.pixels import training_pixels
 from dsva.ranks import Ranks
 from dsva.train.bad_steps import BadSteps, GoBackError
 from dsva.train.beginning import beginning
+from dsva.train.belonging import refuse_unfit, whose
 from dsva.train.checkpoint import EMA, MODEL, OPTIMIZER, backbone_sha256
+from dsva.train.contents import LeftOut
 from dsva.train.ema import Ema
 from dsva.train.engine import make_deterministic
 from dsva.train.engines import build_engine
-from dsva.train.gate import CHECKPOINTS
 from dsva.train.metrics import Stopwatch
 from dsva.train.optimizer import BACKBONE, NORM, set_learning_rate
 from dsva.train.phases import Phases
@@ -81,8 +82,10 @@ class Trainer:
         model = experiment.build_model()
         # What never moves and can be had again is not saved.
         self._frozen = config.train.heads_only_steps >= config.train.steps and config.model.backbone != "random"
-        self._left_out = {"backbone": config.model.backbone, "sha256": backbone_sha256(model)} if self._frozen else None
+        left_out = LeftOut(backbone=config.model.backbone, sha256=backbone_sha256(model)) if self._frozen else None
+        self._whose = whose(config, experiment.hashes(), ranks.world_size, left_out)
         if checkpoint:
+            refuse_unfit(checkpoint, config, model)
             checkpoint.restore_weights(model, mean=False)
         self.engine = build_engine(model, config, ranks)
         self._parameters = [p for p in self.engine.plain.parameters() if p.requires_grad]
@@ -92,8 +95,8 @@ class Trainer:
         if checkpoint and self._ema:
             self._ema.restore(checkpoint.tensors(EMA))
         self.start = checkpoint.step if checkpoint else 0
-        self.owes_validation: bool = checkpoint.state()["owes_validation"] if checkpoint else False
-        self.saver = Saver(config.run.dir / CHECKPOINTS, ranks, config.run, console)
+        self.owes_validation: bool = checkpoint.state.owes_validation if checkpoint else False
+        self.saver = Saver(config.run.dir, ranks, config.run, console)
         seen_rows = experiment.class_rows(ranks.device).part(slice(experiment.sets.n_seen))
         self._losses = Losses(seen_rows, config.loss, config.model.region_weight)
         self._order = Shifted(sample_order(experiment), course.shift)
@@ -230,12 +233,11 @@ class Trainer:
         Returns:
             Whether there was room for it.
         """
-        engine = self._config.train.engine
-        facts = {"inputs": self._experiment.hashes(), "world_size": self._ranks.world_size, "engine": engine}
         course = self._bad.course
-        state = {**facts, "left_out": self._left_out, "owes_validation": owes_validation, **course.state()}
+        now = {"step": step, "score": score, "owes_validation": owes_validation, "course": course}
+        sound = course.sound(step, self._config.faults.skip_window)
         with self.phases.during("save"):
-            return self.saver.save(step, self._tensors(), state, score, course.sound(step, self._config.faults.skip_window))
+            return self.saver.save(self._whose.model_copy(update=now), self._tensors(), sound)
 
     def _pixel_buffer(self, shape: tuple[int, ...]) -> Pixels:
         # Pinned where it goes to a GPU, so that copies do not wait.

@@ -20,7 +20,7 @@ from dsva.zeroshot.bootstrap import intervals
 from dsva.zeroshot.kept import DECISIONS, Kept
 from dsva.zeroshot.optimism import optimism
 from dsva.zeroshot.rank_batches import Between, shared
-from dsva.zeroshot.results import RESULTS, Provenance, Results, choose_gamma, measure, provenance, validation_runs
+from dsva.zeroshot.results import NO_WEIGHTS, RESULTS, Provenance, Results, choose_gamma, measure, provenance, validation_runs
 from dsva.zeroshot.scores import Decisions, concatenate, curve, decide
 from dsva.zeroshot.tables import confidence, per_class, spent, summary
 from shards.loader import Batch
@@ -73,7 +73,7 @@ def _comparable(experiment: Experiment, scores: Tensor) -> np.ndarray:
 
 def check_gamma(experiment: Experiment) -> None:
     """Raise a UserError where `report` would find no gamma: before a run is trained rather than after."""
-    made = provenance(experiment, 0, "", "")
+    made = provenance(experiment, NO_WEIGHTS, "")
     for head in HEADS:
         choose_gamma(experiment.config.eval, head, made)
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,21 @@ if TYPE_CHECKING:  # reading results needs no model
 
 RESULTS, CHOICE = "results.json", "choice.json"
 NO_GAMMA = "zero: no validation run was given"
+
+
+class Weights(NamedTuple):
+    """What tells a model's weights from others: their step, the sha256 of their checkpoint, and their own."""
+
+    step: int
+    checkpoint_sha256: str
+    sha256: str
+
+    def record(self) -> dict[str, Any]:
+        """Return it as whatever comes from these weights carries it."""
+        return {"checkpoint_step": self.step, "checkpoint_sha256": self.checkpoint_sha256, "weights_sha256": self.sha256}
+
+
+NO_WEIGHTS = Weights(0, "", "")  # where none were scored yet
 
 
 class Part(BaseModel):
@@ -122,12 +137,14 @@ class Cost(Part):
 class Provenance(Part):
     """Where the figures come from; hashes are sha256, `data_digest` is the shard set's own.
 
+    `weights_sha256` is of the weights as they were scored, whatever checkpoint or layout holds them; empty in older files.
     `code` is what `dsva.starts.code_of` says; results of earlier versions hold no `trained_by` there.
     """
 
     run_dir: str
     checkpoint_step: int
     checkpoint_sha256: str
+    weights_sha256: str = ""
     data: str
     data_digest: str
     attributes_sha256: str
@@ -287,13 +304,12 @@ def _comparable(run: Provenance) -> dict[str, Any]:
     }
 
 
-def provenance(experiment: "Experiment", checkpoint_step: int, checkpoint_sha256: str, device: str) -> Provenance:
-    """Describe an experiment, its checkpoint, the code and the machine, now."""
+def provenance(experiment: "Experiment", weights: Weights, device: str) -> Provenance:
+    """Describe an experiment, the weights that were scored, the code and the machine, now."""
     config = experiment.config
     return Provenance(
         run_dir=str(config.run.dir),
-        checkpoint_step=checkpoint_step,
-        checkpoint_sha256=checkpoint_sha256,
+        **weights.record(),
         data=str(experiment.shards.root),
         data_digest=experiment.shards.digest,
         attributes_sha256=experiment.table.sha256,
@@ -302,7 +318,7 @@ def provenance(experiment: "Experiment", checkpoint_step: int, checkpoint_sha256
         split=experiment.split.name,
         seed=config.run.seed,
         config=config.model_dump(mode="json"),
-        code=code_of(config.run.dir, checkpoint_step),
+        code=code_of(config.run.dir, weights.step),
         packages={name: version(name) for name in ("torch", "transformers", "numpy")},
         device=device,
         date=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -19,7 +19,9 @@ from dsva.model.dsva import DSVA
 from dsva.ranks import Ranks
 from dsva.train.bad_steps import BadSteps, Course, GoBackError
 from dsva.train.beginning import _find
-from dsva.train.checkpoint import MODEL, newest, stored
+from dsva.train.belonging import whose
+from dsva.train.checkpoint import MODEL, newest
+from dsva.train.contents import stored
 from dsva.train.engine import Engine
 from dsva.train.saving import Saver
 from dsva.train.trainer import sample_order
@@ -110,17 +112,19 @@ def test_budget_counts_within_its_window_and_then_ends(tmp_path: Path) -> None:
 
 def test_going_back_leads_to_the_same_step_whatever_was_saved_besides(tmp_path: Path) -> None:
     config = Config.model_validate({"run": {"dir": tmp_path, "checkpoint_every": 4, "keep": 1}})
-    saver = Saver(tmp_path / "checkpoints", Ranks(), config.run, Console(file=StringIO()))
+    saver = Saver(tmp_path, Ranks(), config.run, Console(file=StringIO()))
     course = Course((6, 9))
     for step in (4, 5, 7, 8, 10):  # 5, 7 and 10 because of signals
         skipped = Course(tuple(bad for bad in course.skipped if bad < step))
-        saver.save(step, [(f"{MODEL}/w", torch.ones(3))], skipped.state(), sound=skipped.sound(step, 200))
+        state = whose(config, {}, 1, None).model_copy(update={"step": step, "course": skipped})
+        saver.save(state, [(f"{MODEL}/w", torch.ones(3))], sound=skipped.sound(step, 200))
     assert [checkpoint.step for checkpoint in stored(tmp_path / "checkpoints")] == [10, 4]
     found, _ = _find(config, GoBackError(course, 9))
     assert found
     assert found.step == 4
-    assert newest(tmp_path / "checkpoints")[0].step == 10  # type: ignore[union-attr]
-    assert Course.of(newest(tmp_path / "checkpoints")[0].state()) == course  # type: ignore[union-attr]
+    last, _ = newest(tmp_path / "checkpoints")
+    assert last
+    assert (last.step, last.state.course) == (10, course)
 
 
 def test_a_loss_that_is_not_finite_has_no_finite_gradient() -> None:

@@ -1,6 +1,7 @@
 """Checkpoints: written whole or not at all, checked, kept, fallen back from; disks that are full; ranks that die."""
 
 import hashlib
+import json
 import os
 import resource
 import shutil
@@ -21,16 +22,22 @@ from safetensors.torch import load_file
 from small_runs import ATTRIBUTES, SIZES, small_set
 from torch import Tensor
 
-from dsva.config import RunConfig
+from dsva.config import Config, RunConfig
 from dsva.ranks import Ranks
-from dsva.train.checkpoint import BEST, MODEL, fault, marker, newest, stored
+from dsva.train.belonging import whose
+from dsva.train.checkpoint import MODEL, Checkpoint, best, newest
+from dsva.train.contents import BEST, COMPLETE, DamagedError, State, described, stored
+from dsva.train.gate import CHECKPOINTS
 from dsva.train.saving import Saver, write_safetensors
 
-FACTS = {"data": "digest", "world_size": 1, "engine": "ddp", "left_out": None}
 FULL = 60_000  # bytes: less than a checkpoint of these tests
 
 
-def state(step: int) -> list[tuple[str, Tensor]]:
+def state(step: int, score: float | None = None) -> State:
+    return whose(Config(), {"data.shards": "digest"}, 1, None).model_copy(update={"step": step, "score": score})
+
+
+def weights(step: int) -> list[tuple[str, Tensor]]:
     return [(f"{MODEL}/w", torch.full((100, 200), float(step))), (f"{MODEL}/b", torch.tensor(step))]
 
 
@@ -39,7 +46,7 @@ def saver(folder: Path, console: Console | None = None, **changes: object) -> Sa
 
 
 def steps(folder: Path, prefix: str = "step-") -> list[int]:
-    return [checkpoint.step for checkpoint in stored(folder, prefix)]
+    return [checkpoint.step for checkpoint in stored(folder / CHECKPOINTS, prefix)]
 
 
 @contextmanager
@@ -77,22 +84,22 @@ def test_files_are_safetensors(
 def test_the_newest_and_every_nth_are_kept(tmp_path: Path) -> None:
     keeping = saver(tmp_path, keep=2, keep_every=4)
     for step in range(1, 11):
-        assert keeping.save(step, state(step), FACTS)
+        assert keeping.save(state(step), weights(step))
     assert steps(tmp_path) == [10, 9, 8, 4]
-    assert {path.name[:5] for path in tmp_path.iterdir()} == {"step-"}
+    assert {path.name[:5] for path in (tmp_path / CHECKPOINTS).iterdir()} == {"step-"}
 
 
 def test_the_best_is_kept_by_hard_link(tmp_path: Path) -> None:
     keeping = saver(tmp_path, keep=1)
     for step, score in enumerate((10.0, 30.0, 20.0, None), 1):
-        keeping.save(step, state(step), FACTS, score)
+        keeping.save(state(step, score), weights(step))
         if step == 2:
-            links = [file.stat().st_nlink for file in (tmp_path / "step-00000002").iterdir()]
+            links = [file.stat().st_nlink for file in (tmp_path / CHECKPOINTS / "step-00000002").iterdir()]
     assert links == [2, 2, 2]
     assert (steps(tmp_path), steps(tmp_path, BEST)) == ([4], [2])
-    best = newest(tmp_path, BEST)[0]
-    assert best
-    assert best.state()["score"] == 30
+    found = best(tmp_path / CHECKPOINTS)[0]
+    assert found
+    assert (found.path.name, found.state.score) == ("best-00000002", 30)
     assert not saver(tmp_path).improves(29), "a run that continues knows its best"
     assert saver(tmp_path).improves(31)
 
@@ -100,26 +107,27 @@ def test_the_best_is_kept_by_hard_link(tmp_path: Path) -> None:
 def test_saving_in_the_background_saves_what_was_then(tmp_path: Path) -> None:
     weight = torch.zeros(300, 300)
     keeping = saver(tmp_path, async_save=True)
-    assert keeping.save(1, [(f"{MODEL}/w", weight)], FACTS)
+    assert keeping.save(state(1), [(f"{MODEL}/w", weight)])
     weight.fill_(7)
-    assert keeping.save(2, [(f"{MODEL}/w", weight)], FACTS)
+    assert keeping.save(state(2), [(f"{MODEL}/w", weight)])
     assert keeping.settle()
-    assert [dict(c.tensors(MODEL))["w"].unique().tolist() for c in stored(tmp_path)] == [[7.0], [0.0]]
+    saved = [dict(Checkpoint.open(named.path).tensors(MODEL)) for named in stored(tmp_path / CHECKPOINTS)]
+    assert [tensors["w"].unique().tolist() for tensors in saved] == [[7.0], [0.0]]
 
 
 @pytest.mark.parametrize("in_background", [False, True])
 def test_full_disk_is_said_and_survived(tmp_path: Path, in_background: bool) -> None:
     said = StringIO()
     keeping = saver(tmp_path, Console(file=said, width=1000), async_save=in_background)
-    keeping.save(1, state(1), FACTS)
+    keeping.save(state(1), weights(1))
     keeping.settle()
     with full_disk():
-        begun = keeping.save(2, state(2), FACTS)
+        begun = keeping.save(state(2), weights(2))
         assert not (keeping.settle() and begun)
     assert said.getvalue().count("warning") == 1
     assert "step-00000002 could not be written (File too large)" in said.getvalue()
-    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
-    assert keeping.save(3, state(3), FACTS)
+    assert [path.name for path in (tmp_path / CHECKPOINTS).iterdir()] == ["step-00000001"]
+    assert keeping.save(state(3), weights(3))
     assert keeping.settle()
     assert steps(tmp_path) == [3, 1]
 
@@ -133,12 +141,12 @@ def damages() -> list[tuple[str, str]]:
 def test_damage_is_told_and_passed_over(tmp_path: Path, name: str, how: str) -> None:
     keeping = saver(tmp_path, keep=3)
     for step in (1, 2):
-        keeping.save(step, state(step), FACTS)
-    file = tmp_path / "step-00000002" / name
+        keeping.save(state(step), weights(step))
+    file = tmp_path / CHECKPOINTS / "step-00000002" / name
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     {"flip": lambda: file.write_bytes(content), "cut": lambda: os.truncate(file, len(content) - 1), "delete": file.unlink}[how]()
-    found, damaged = newest(tmp_path)
+    found, damaged = newest(tmp_path / CHECKPOINTS)
     assert found
     assert found.step == 1
     assert len(damaged) == 1
@@ -146,11 +154,15 @@ def test_damage_is_told_and_passed_over(tmp_path: Path, name: str, how: str) -> 
 
 
 def test_names_in_complete_stay_in_the_folder(tmp_path: Path) -> None:
-    saver(tmp_path).save(1, state(1), FACTS)
-    (tmp_path / "secret").write_text("x")
-    files = {"../secret": {"size": 1, "sha256": hashlib.sha256(b"x").hexdigest()}}
-    (tmp_path / "step-00000001" / "COMPLETE").write_text(marker(files))
-    assert fault(tmp_path / "step-00000001") == "../secret is missing or damaged"
+    saver(tmp_path).save(state(1), weights(1))
+    (tmp_path / CHECKPOINTS / "secret").write_text("x")
+    path = tmp_path / CHECKPOINTS / "step-00000001"
+    files = json.loads((path / COMPLETE).read_text())["files"]
+    files["../secret"] = {"size": 1, "sha256": hashlib.sha256(b"x").hexdigest()}
+    digest = hashlib.sha256(json.dumps(files, indent=1).encode()).hexdigest()
+    (path / COMPLETE).write_text(json.dumps({"files": files, "digest": digest}, indent=1) + "\n")
+    with pytest.raises(DamagedError, match=r"COMPLETE is damaged .* one of each rank"):
+        described(path)
 
 
 # Whole runs in real processes.

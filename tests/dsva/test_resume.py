@@ -116,7 +116,7 @@ def test_what_a_crash_leaves_of_a_checkpoint_is_not_looked_at(dsva: ForkServer, 
     assert_equal(run, whole)
 
 
-def test_with_no_checkpoint_left_the_run_begins_anew_and_says_so(
+def test_with_no_checkpoint_left_the_run_begins_anew_only_if_asked_to(
     dsva: ForkServer, tiny: Noise, whole: Path, tmp_path: Path
 ) -> None:
     run = copy_of(whole, tmp_path)
@@ -125,10 +125,17 @@ def test_with_no_checkpoint_left_the_run_begins_anew_and_says_so(
     code, output = dsva.run("eval", run)
     assert code == 2
     one_line(output, ["no complete checkpoint", "COMPLETE"])
-    code, output = dsva.run("train", tiny.config, f"run.dir={run}", *OVERRIDES)
+    command, before = ("train", tiny.config, f"run.dir={run}", *OVERRIDES), (run / "metrics.jsonl").read_bytes()
+    code, output = dsva.run(*command)
+    assert code == 2
+    refusal = one_line(output, ["was at step 12", "put one back", "--from-scratch"])
+    assert refusal.count("is not used") == 4
+    assert (run / "metrics.jsonl").read_bytes() == before
+    code, output = dsva.run(*command, "--from-scratch")
     assert code == 0, output
-    assert output.count("warning: checkpoint") == 4
     assert "starting from step 0" in output
+    assert (run / "before-0001" / "metrics.jsonl").read_bytes() == before
+    assert len(checkpoints(run / "before-0001")) == 4
     assert_equal(run, whole)
 
 

@@ -70,7 +70,7 @@ def test_exported_model_is_the_run(run: Path, tmp_path: Path) -> None:
     rows, device = trained.experiment.class_rows(torch.device("cpu")), torch.device("cpu")
     assert torch.equal(rows.scores(ours.proto), exported.class_rows(device).scores(theirs.proto))
     assert exported.classes == trained.experiment.sets.classes
-    assert exported.source.checkpoint_sha256 == trained.checkpoint.sha256()
+    assert exported.source.checkpoint_sha256 == trained.checkpoint.sha256
 
 
 def test_model_card_tells_where_the_model_comes_from_and_how_it_scores(run: Path, tmp_path: Path) -> None:

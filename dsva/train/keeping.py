@@ -1,0 +1,78 @@
+"""Which checkpoints stay: the newest, every nth, and the best, which follows from the scores in those that lie there."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dsva.config import RunConfig
+from dsva.files import on_full_disk
+from dsva.train.checkpoint import best
+from dsva.train.contents import BEST, COMPLETE, PREFIX, DamagedError, described, folder_name, stored
+from dsva.train.folders import begin, beside, discard, link, publish, remove
+
+UNKNOWN = float("inf")  # the score of one that cannot be read, and might have been any
+
+
+class Keeper:
+    """Looks after the folder of a run's checkpoints; rank 0 has one."""
+
+    def __init__(self, folder: Path, config: RunConfig, warn: Callable[[str], None]) -> None:
+        self._folder, self._config, self._warn = folder, config, warn
+
+    def best_there(self) -> tuple[float, int]:
+        """Return the best score of the checkpoints that lie there, and its step, set apart if a crash came before that."""
+        found, damaged = best(self._folder)
+        for sentence in damaged:
+            self._warn(sentence)
+        if found is None or found.state.score is None:
+            return float("-inf"), 0
+        if found.path.name.startswith(BEST) or self._set_apart(found.step):
+            self._drop_worse(found.state.score, found.step)
+        return found.state.score, found.step
+
+    def keep(self, score: float, step: int, sound: int) -> None:
+        """Set the best checkpoint apart, and remove those that need not be kept.
+
+        Args:
+            score: of the best; minus infinity if there is none.
+            step: that had it.
+            sound: the last step that the run could go back to.
+        """
+        apart = score == float("-inf") or _score(self._folder / folder_name(BEST, step)) == score
+        if not apart and (apart := self._set_apart(step)):
+            self._drop_worse(score, step)
+        keep, keep_every, every = self._config.keep, self._config.keep_every, self._config.checkpoint_every
+        there = stored(self._folder)
+        # The newest that the run would go back to after bad steps is kept besides.
+        target = next((old.step for old in there if old.step <= sound and old.step % every == 0), None)
+        for old in there[keep:]:
+            only = old.step == step and not apart
+            if old.step != target and not only and not (keep_every and old.step % keep_every == 0):
+                discard(old.path)
+
+    def _set_apart(self, step: int) -> bool:
+        """Give the checkpoint of `step` a second name, under which it stays; tell whether there was room for it."""
+        source, target = (self._folder / folder_name(prefix, step) for prefix in (PREFIX, BEST))
+        if failure := on_full_disk(lambda: _link(source, target)):
+            remove(beside(target))
+            self._warn(f"there is no room to keep {source} as {target.name}, too ({failure}): make room; it stays as it is")
+        return not failure
+
+    def _drop_worse(self, score: float, step: int) -> None:
+        for other in stored(self._folder, BEST):
+            if other.step != step and _score(other.path) <= score:
+                discard(other.path)
+
+
+def _link(source: Path, target: Path) -> None:
+    complete, _ = described(source)
+    begin(target)
+    link((*complete.files, COMPLETE), source, beside(target))
+    publish(target)
+
+
+def _score(path: Path) -> float:
+    try:
+        score = described(path)[1].score
+    except DamagedError:
+        return UNKNOWN
+    return UNKNOWN if score is None else score
