@@ -169,7 +169,7 @@ def sweep(scenario: Scenario, root: Path) -> dict[str, int]:
 
 
 def sweep_anew(root: Path) -> dict[str, int]:
-    """Kill a beginning anew before each change of the disk: all that the run had written is there, and it does not begin silently."""
+    """Kill a beginning anew before each change of the disk: all that was written is there, and nothing begins in silence."""
     run, start, changes, differences = root / "RUN", root / "START", 0, 0
     go_on(run, SCENARIOS["a new best"], ((1, 0.5), (2, 0.6)))
     for name in ("metrics.jsonl", "results.json", "picture.png"):

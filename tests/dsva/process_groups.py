@@ -5,6 +5,7 @@ Run as a program, this is the process that they are forked from: it has imported
 
 import ctypes
 import os
+import re
 import resource
 import signal
 import socket
@@ -28,6 +29,7 @@ HANGS_AT = "HANGS_AT"  # place in the sample order at which the last rank hangs
 HANGS_IN = "HANGS_IN"  # "beginning", before the first step, or "evaluation": where the last rank hangs
 HOLDS_INTERPRETER = "HOLDS_INTERPRETER"  # it hangs without letting any thread of Python run
 SIGNAL_IN_EVALUATION = "SIGNAL_IN_EVALUATION"  # number of the evaluated batch at which the last rank is sent SIGUSR2
+IN_CHECKPOINTS = re.compile("/checkpoints/[.]?(step|best)-")
 CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link")
 
 
@@ -121,7 +123,7 @@ def disturb() -> None:
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal changes
-        if event not in CHANGES or "/checkpoints/" not in str(arguments[0]):
+        if event not in CHANGES or not IN_CHECKPOINTS.search(str(arguments[0])):
             return
         if FILE_LIMIT in os.environ:
             resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ[FILE_LIMIT]), resource.RLIM_INFINITY))
