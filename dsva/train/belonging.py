@@ -15,10 +15,16 @@ OPEN = FREE | FIGURES | {("model", "backbone")}
 STATES = ("exp_avg", "exp_avg_sq", "step")  # of Adam, all or none for each parameter
 
 
-def whose(config: Config, inputs: Mapping[str, str], world_size: int, left_out: LeftOut | None) -> State:
+def whose(config: Config, inputs: Mapping[str, str], world_size: int, frozen: nn.Module | None) -> State:
     """Return the state that a run's checkpoints have before the first step: it says of which run they are.
 
     By values rather than their hash: they say what differs, and a key that a later version adds makes no run another one.
+
+    Args:
+        config: of the run.
+        inputs: digests of what it is trained on.
+        world_size: its processes.
+        frozen: the model, if its backbone is not saved because it never moves.
     """
     identity = {
         section: {key: value for key, value in values.items() if (section, key) not in OPEN}
@@ -32,7 +38,7 @@ def whose(config: Config, inputs: Mapping[str, str], world_size: int, left_out: 
         inputs=dict(inputs),
         world_size=world_size,
         engine=config.train.engine,
-        left_out=left_out,
+        left_out=LeftOut(backbone=config.model.backbone, sha256=backbone_sha256(frozen)) if frozen else None,
         tensors={},
     )
 

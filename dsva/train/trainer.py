@@ -19,8 +19,7 @@ from dsva.ranks import Ranks
 from dsva.train.bad_steps import BadSteps, GoBackError
 from dsva.train.beginning import beginning
 from dsva.train.belonging import refuse_unfit, whose
-from dsva.train.checkpoint import EMA, MODEL, OPTIMIZER, backbone_sha256
-from dsva.train.contents import LeftOut
+from dsva.train.checkpoint import EMA, MODEL, OPTIMIZER
 from dsva.train.ema import Ema
 from dsva.train.engine import make_deterministic
 from dsva.train.engines import build_engine
@@ -82,8 +81,7 @@ class Trainer:
         model = experiment.build_model()
         # What never moves and can be had again is not saved.
         self._frozen = config.train.heads_only_steps >= config.train.steps and config.model.backbone != "random"
-        left_out = LeftOut(backbone=config.model.backbone, sha256=backbone_sha256(model)) if self._frozen else None
-        self._whose = whose(config, experiment.hashes(), ranks.world_size, left_out)
+        self._whose = whose(config, experiment.hashes(), ranks.world_size, model if self._frozen else None)
         if checkpoint:
             refuse_unfit(checkpoint, config, model)
             checkpoint.restore_weights(model, mean=False)
@@ -94,8 +92,7 @@ class Trainer:
             self.engine.restore_moments(checkpoint.tensors(OPTIMIZER))
         if checkpoint and self._ema:
             self._ema.restore(checkpoint.tensors(EMA))
-        self.start = checkpoint.step if checkpoint else 0
-        self.owes_validation: bool = checkpoint.state.owes_validation if checkpoint else False
+        self.start, self.owes_validation = (checkpoint.step, checkpoint.state.owes_validation) if checkpoint else (0, False)
         self.saver = Saver(config.run.dir, ranks, config.run, console)
         seen_rows = experiment.class_rows(ranks.device).part(slice(experiment.sets.n_seen))
         self._losses = Losses(seen_rows, config.loss, config.model.region_weight)
@@ -233,11 +230,10 @@ class Trainer:
         Returns:
             Whether there was room for it.
         """
-        course = self._bad.course
+        course, window = self._bad.course, self._config.faults.skip_window
         now = {"step": step, "score": score, "owes_validation": owes_validation, "course": course}
-        sound = course.sound(step, self._config.faults.skip_window)
         with self.phases.during("save"):
-            return self.saver.save(self._whose.model_copy(update=now), self._tensors(), sound)
+            return self.saver.save(self._whose.model_copy(update=now), self._tensors(), course.sound(step, window))
 
     def _pixel_buffer(self, shape: tuple[int, ...]) -> Pixels:
         # Pinned where it goes to a GPU, so that copies do not wait.

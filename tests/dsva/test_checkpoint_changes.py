@@ -21,6 +21,7 @@ from dsva.ranks import Ranks
 from dsva.train.beginning import beginning
 from dsva.train.belonging import refuse_unfit
 from dsva.train.checkpoint import EMA, MODEL, OPTIMIZER, Checkpoint
+from dsva.train.phases import Phases
 from dsva.train.record import CHECKPOINTS
 from dsva.train.trainer import Trainer
 from launch.cli import app
@@ -35,7 +36,8 @@ def experiment(tiny: Noise, tmp_path_factory: pytest.TempPathFactory) -> Experim
     """Of a run that has saved three checkpoints, of which the second is the best."""
     run = tmp_path_factory.mktemp("changes") / "RUN"
     opened = Experiment.open(load(tiny.config, [*SETTINGS, f"run.dir={run}"]))
-    trainer = Trainer(opened, Ranks(), Console(file=StringIO()))
+    ranks = Ranks()
+    trainer = Trainer(opened, ranks, Console(file=StringIO()), Phases(ranks.device))
     for batch in trainer.batches():
         trainer.step(batch)
         if (batch.step + 1) % 2 == 0:

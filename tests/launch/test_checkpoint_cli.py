@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from dsva.model.dsva import DSVA
 from dsva.model.exported import Exported
+from dsva.train.checkpoint import weights_sha256
 from dsva.trained import Trained
 from dsva.zeroshot.results import RESULTS, Results
 from dsva.zeroshot.tables import summary
@@ -104,6 +105,33 @@ def test_best_is_exported(run: Path, tmp_path: Path) -> None:
     assert Exported.read(tmp_path / "model").source.step == step
     scored = step == Results.read(run / RESULTS).provenance.checkpoint_step
     assert ("This checkpoint was not scored." in (tmp_path / "model" / "README.md").read_text()) != scored
+
+
+def test_an_older_checkpoint_is_never_shown_in_silence(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    before = Results.read(copy / RESULTS).provenance
+    for path in (copy / "checkpoints").glob("*-00000003"):
+        (path / "state.json").write_text("{}")
+    image, out = str(run.parent / "images" / "Pond" / "pond_1.jpg"), tmp_path / "out.json"
+    told = ["step-00000003 is not used: state.json is missing or damaged", "what follows is of the weights after step 2"]
+    result = CliRunner().invoke(app, ["report", str(copy)])
+    assert isinstance(result.exception, UserError)
+    assert "is of the weights after step 3" in str(result.exception)
+    assert "put it back, or score the newest one with `dsva eval`" in str(result.exception)
+    for command in (["eval"], ["predict", image, "--out", str(out)], ["explain", image, "--out", str(tmp_path / "why")]):
+        result = CliRunner().invoke(app, [command[0], str(copy), *command[1:]], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        assert all(sentence in result.stderr for sentence in told), result.stderr
+    after = Results.read(copy / RESULTS).provenance
+    assert (before.checkpoint_step, after.checkpoint_step) == (3, 2)
+    for shown in (json.loads(out.read_text()), json.loads((tmp_path / "why" / "explanations.json").read_text())):
+        assert {key: shown[key] for key in ("checkpoint_sha256", "weights_sha256")} == {
+            "checkpoint_sha256": after.checkpoint_sha256,
+            "weights_sha256": after.weights_sha256,
+        }
+    assert before.weights_sha256 != after.weights_sha256 == weights_sha256(Trained.open(copy).model)
+    assert CliRunner().invoke(app, ["report", str(copy)]).exit_code == 0
+    assert after.weights_sha256 in (copy / "report.html").read_text()
 
 
 def test_export_needs_a_new_folder(run: Path, tmp_path: Path) -> None:
