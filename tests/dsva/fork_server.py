@@ -102,9 +102,13 @@ class ForkServer:
 
 def serve() -> None:
     """Answer {"start": [...], "env": {...}, "out": FILE} with a pid, and {"wait": pid} with its exit code."""
+    # What is imported here need not be imported by every child.
+    # ruff: noqa: F401
+    import dsva.report.build
     import dsva.train.run
     import dsva.trained
-    import dsva.zeroshot.pictures  # noqa: F401 (what is imported here need not be imported by every child)
+    import dsva.zeroshot.pictures
+    import launch.cli
 
     running = set()
     for line in sys.stdin:
