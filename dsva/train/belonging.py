@@ -9,6 +9,7 @@ from dsva.train.checkpoint import BACKBONE, EMA, MODEL, OPTIMIZER, Checkpoint, H
 from dsva.train.contents import LeftOut, State
 from dsva.train.gate import FIGURES, FREE
 from shards.errors import UserError
+from shards.files import printable
 
 # What tells no runs apart. A backbone may have been moved: what it held is in the weights, or was left out and has a hash.
 OPEN = FREE | FIGURES | {("model", "backbone")}
@@ -52,8 +53,8 @@ def refuse_other(checkpoint: Checkpoint, config: Config, inputs: Mapping[str, st
             here = now.get(section, {}).get(key, there)
             if here != there and (section, key) not in OPEN:
                 raise UserError(
-                    f"{checkpoint.path} is of another run, with {section}.{key}={there}, not {here}: remove it, or give the "
-                    "run.dir and the values of that run"
+                    f"{checkpoint.path} is of another run, with {section}.{key}={printable(str(there)[:80])}, not {here}: remove "
+                    "it, or give the run.dir and the values of that run"
                 )
     if checkpoint.step > config.train.steps:
         raise UserError(

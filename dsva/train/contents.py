@@ -24,6 +24,7 @@ MAX_BYTES = 16 << 20  # of COMPLETE and of state.json
 _DIGITS = re.compile("[0-9]{8,18}")
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Text = Annotated[str, Field(max_length=4096, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]  # can be shown as it is
 Kind = Literal["model", "optimizer", "ema"]
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -75,7 +76,7 @@ class Complete(_Part):
 class LeftOut(_Part):
     """A frozen backbone that is not saved: where it came from, and the hash of its weights."""
 
-    backbone: str
+    backbone: Text
     sha256: Sha256
 
 
@@ -100,9 +101,9 @@ class State(_Part):
     step: Count
     score: float | None
     config: dict[str, dict[str, Any]] | None = None
-    inputs: dict[str, str]
+    inputs: dict[Text, Text]
     world_size: Annotated[int, Field(ge=1, lt=1 << 31)]
-    engine: str
+    engine: Text
     left_out: LeftOut | None
     owes_validation: bool = False
     course: Course = Course()

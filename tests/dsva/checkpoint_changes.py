@@ -94,7 +94,7 @@ def crafted_state(rng: random.Random, folder: Path) -> None:
     wrong = {
         "step": VALUES,
         "inputs": (None, [], {}, {"data.shards": 1}, {key: "0" * 64 for key in state["inputs"]}),
-        "config": (None, [], {"run": 1}, {"run": {"seed": 99}}, {"train": {"steps": 1}}),
+        "config": (None, [], {"run": 1}, {"run": {"seed": 99}}, {"run": {"seed": "\x1b[2J"}}),
         "course": (None, 1, {"skipped": 1}, {"skipped": [-1]}, {"shift": -1}, {"rollbacks": "x"}, {"more": 1}),
         "format": (0, 3, "2", None),
         "left_out": (1, {}, {"backbone": "x", "sha256": "y"}),
@@ -102,6 +102,7 @@ def crafted_state(rng: random.Random, folder: Path) -> None:
         "score": ("x", float("inf"), [], True),
         "tensors": (None, {"model": -1}, {"model": 1}, {"mode": 1}),
         "world_size": (0, -1, "x", None, 1 << 40),
+        "engine": (None, 1, "\x1b[2J", "x" * 10_000),
         "more": (1,),
     }
     key = rng.choice(sorted(wrong))

@@ -28,8 +28,8 @@ from dsva.train.beginning import beginning
 from dsva.train.belonging import whose
 from dsva.train.checkpoint import MODEL, best, newest
 from dsva.train.folders import tidy
+from dsva.train.gate import CHECKPOINTS
 from dsva.train.progress import lost, set_aside
-from dsva.train.record import CHECKPOINTS
 from dsva.train.saving import Saver
 
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "shutil.copyfile")

@@ -21,8 +21,8 @@ from dsva.ranks import Ranks
 from dsva.train.beginning import beginning
 from dsva.train.belonging import refuse_unfit
 from dsva.train.checkpoint import EMA, MODEL, OPTIMIZER, Checkpoint
+from dsva.train.gate import CHECKPOINTS
 from dsva.train.phases import Phases
-from dsva.train.record import CHECKPOINTS
 from dsva.train.trainer import Trainer
 from launch.cli import app
 from shards.errors import UserError
