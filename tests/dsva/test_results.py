@@ -12,7 +12,7 @@ from dsva.experiment import Experiment
 from dsva.zeroshot.attributes import load
 from dsva.zeroshot.classes import image_sets
 from dsva.zeroshot.pictures import draw_confusion, draw_curve
-from dsva.zeroshot.results import NO_GAMMA, RESULTS, Results, choose_gamma, measure, provenance
+from dsva.zeroshot.results import NO_GAMMA, NO_WEIGHTS, RESULTS, Results, Weights, choose_gamma, measure, provenance
 from dsva.zeroshot.scores import Decisions, curve, decide
 from dsva.zeroshot.splits import load_split
 from dsva.zeroshot.tables import Table, per_class, summary
@@ -44,7 +44,7 @@ def decisions(of: Experiment, seed: int = 0) -> Decisions:
 
 def results(of: Experiment, gamma: float = 0.5) -> Results:
     heads = {name: measure(decisions(of, seed), of.sets.classes, gamma, "given") for seed, name in enumerate(("proto", "main"))}
-    return Results.of(of, heads, provenance(of, 300, "ab" * 32, "cpu"))
+    return Results.of(of, heads, provenance(of, Weights(300, "ab" * 32, "cd" * 32), "cpu"))
 
 
 def validation_run(folder: Path, **sections: dict[str, object]) -> Path:
@@ -86,7 +86,7 @@ def test_without_seen_test_images_there_is_no_gzsl() -> None:
 
 def test_gamma_is_given_or_zero_or_the_validation_runs(tmp_path: Path) -> None:
     honest = experiment(eval={"gamma": 0.7, "validation_run": tmp_path})
-    run = provenance(honest, 1, "", "cpu")
+    run = provenance(honest, NO_WEIGHTS, "cpu")
     assert choose_gamma(honest.config.eval, "proto", run) == (0.7, "given")
     assert choose_gamma(Config().eval, "proto", run) == (0.0, NO_GAMMA)
     path = validation_run(tmp_path)
@@ -112,16 +112,16 @@ def test_gamma_of_a_run_that_is_another_experiment_is_refused(
     path = validation_run(tmp_path, **sections)
     ours = experiment(eval={"validation_run": path})
     with pytest.raises(UserError, match=difference):
-        choose_gamma(ours.config.eval, "proto", provenance(ours, 1, "", "cpu"))
+        choose_gamma(ours.config.eval, "proto", provenance(ours, NO_WEIGHTS, "cpu"))
 
 
 def test_gamma_chosen_on_test_images_is_refused(tmp_path: Path) -> None:
     ours = experiment(eval={"validation_run": tmp_path})
     with pytest.raises(UserError, match=r"results\.json cannot be read"):
-        choose_gamma(ours.config.eval, "proto", provenance(ours, 1, "", "cpu"))
+        choose_gamma(ours.config.eval, "proto", provenance(ours, NO_WEIGHTS, "cpu"))
     results(experiment()).write(tmp_path / RESULTS)
     with pytest.raises(UserError, match="its gamma was chosen on test images"):
-        choose_gamma(ours.config.eval, "proto", provenance(ours, 1, "", "cpu"))
+        choose_gamma(ours.config.eval, "proto", provenance(ours, NO_WEIGHTS, "cpu"))
 
 
 def test_other_files_are_not_results(tmp_path: Path) -> None:
