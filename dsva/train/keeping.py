@@ -29,19 +29,20 @@ class Keeper:
             self._drop_worse(found.state.score, found.step)
         return found.state.score, found.step
 
-    def keep(self, score: float, step: int, sound: int) -> None:
+    def keep(self, best: tuple[float, int], newest: int, sound: int) -> None:
         """Set the best checkpoint apart, and remove those that need not be kept.
 
         Args:
-            score: of the best; minus infinity if there is none.
-            step: that had it.
+            best: its score, minus infinity if there is none, and its step.
+            newest: the step that was just saved; what says to be newer is none of this run's, or damaged, and is left alone.
             sound: the last step that the run could go back to.
         """
+        score, step = best
         apart = score == float("-inf") or _score(self._folder / folder_name(BEST, step)) == score
         if not apart and (apart := self._set_apart(step)):
             self._drop_worse(score, step)
         keep, keep_every, every = self._config.keep, self._config.keep_every, self._config.checkpoint_every
-        there = stored(self._folder)
+        there = [named for named in stored(self._folder) if named.step <= newest]
         # The newest that the run would go back to after bad steps is kept besides.
         target = next((old.step for old in there if old.step <= sound and old.step % every == 0), None)
         for old in there[keep:]:
@@ -50,11 +51,15 @@ class Keeper:
                 discard(old.path)
 
     def _set_apart(self, step: int) -> bool:
-        """Give the checkpoint of `step` a second name, under which it stays; tell whether there was room for it."""
+        """Give the checkpoint of `step` a second name, under which it stays; tell whether that could be done."""
         source, target = (self._folder / folder_name(prefix, step) for prefix in (PREFIX, BEST))
-        if failure := on_full_disk(lambda: _link(source, target)):
+        try:
+            failure = on_full_disk(lambda: _link(source, target))
+        except DamagedError as error:
+            failure = str(error)
+        if failure:
             remove(beside(target))
-            self._warn(f"there is no room to keep {source} as {target.name}, too ({failure}): make room; it stays as it is")
+            self._warn(f"the best checkpoint, {source}, could not be kept as {target.name}, too ({failure}): look at the disk")
         return not failure
 
     def _drop_worse(self, score: float, step: int) -> None:

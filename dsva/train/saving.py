@@ -121,7 +121,7 @@ class Saver:
             self._best = (score, step)
         if self._ranks.rank == 0:
             note_saved(self._run, step)
-            self._keeper.keep(*self._best, pending.sound)
+            self._keeper.keep(self._best, step, pending.sound)
         return True
 
     def _part(self, tensors: Iterable[tuple[str, Tensor]]) -> tuple[dict[str, Tensor], Counter[str]]:

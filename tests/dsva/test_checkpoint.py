@@ -89,6 +89,18 @@ def test_the_newest_and_every_nth_are_kept(tmp_path: Path) -> None:
     assert {path.name[:5] for path in (tmp_path / CHECKPOINTS).iterdir()} == {"step-"}
 
 
+def test_a_damaged_newer_one_takes_nobodys_place(tmp_path: Path) -> None:
+    keeping = saver(tmp_path, keep=1)
+    keeping.save(state(2), weights(2))
+    keeping.save(state(9), weights(9))
+    (tmp_path / CHECKPOINTS / "step-00000009" / "COMPLETE").unlink()
+    keeping.save(state(3), weights(3))
+    assert steps(tmp_path) == [9, 3]
+    found, _ = newest(tmp_path / CHECKPOINTS)
+    assert found
+    assert found.step == 3
+
+
 def test_the_best_is_kept_by_hard_link(tmp_path: Path) -> None:
     keeping = saver(tmp_path, keep=1)
     for step, score in enumerate((10.0, 30.0, 20.0, None), 1):
@@ -102,6 +114,19 @@ def test_the_best_is_kept_by_hard_link(tmp_path: Path) -> None:
     assert (found.path.name, found.state.score) == ("best-00000002", 30)
     assert not saver(tmp_path).improves(29), "a run that continues knows its best"
     assert saver(tmp_path).improves(31)
+
+
+def test_a_best_that_somebody_damaged_ends_no_training(tmp_path: Path) -> None:
+    said = StringIO()
+    keeping = saver(tmp_path, Console(file=said, width=1000), keep=1)
+    keeping.save(state(1, 0.5), weights(1))
+    keeping.save(state(2, 0.4), weights(2))
+    shutil.rmtree(tmp_path / CHECKPOINTS / "best-00000001")
+    keeping.save(state(3, 0.3), weights(3))
+    assert "the best checkpoint" in said.getvalue()
+    assert "step-00000001, could not be kept as best-00000001, too (it is no folder)" in said.getvalue()
+    keeping.save(state(4, 0.6), weights(4))
+    assert (steps(tmp_path), steps(tmp_path, BEST)) == ([4], [4])
 
 
 def test_saving_in_the_background_saves_what_was_then(tmp_path: Path) -> None:
