@@ -223,7 +223,7 @@ def show_script(runs: int, name: str, folder: Path, cluster: ClusterConfig, at_o
 
 
 def _number(folder: Path) -> int:
-    return 1 + max((int(path.name) for path in folder.glob("*") if path.name.isdigit()), default=0)
+    return 1 + max((int(path.name) for path in folder.glob("*") if path.name.isdecimal()), default=0)
 
 
 def _new_folder(folder: Path) -> Path:
