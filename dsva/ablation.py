@@ -14,12 +14,11 @@ from dsva.files import write_atomically
 from dsva.train.gate import admit
 from dsva.train.run import run
 from dsva.zeroshot.classes import MIN_SEEN
-from dsva.zeroshot.results import RESULTS, Head, Results
+from dsva.zeroshot.results import HEADS, LEVELS, RESULTS, Head, Results
 from dsva.zeroshot.tables import Table, percent, protocols
 from shards.errors import UserError
 
 TABLE = "ablation.md"
-HEADS = ("proto", "main")
 AS_GIVEN = "as configured"
 
 
@@ -173,8 +172,10 @@ def table(rows: Sequence[tuple[Variant, Sequence[Results]]]) -> Table:
             cells.append([f"{variant.name}, {head} head", *figures, "" if variant.name == AS_GIVEN else f"{change:+.1f}"])
     for source in given[0].heads:
         if source not in HEADS:
-            cells.append([f"baseline: {source}", *_figures([results.heads[source] for results in given]), ""])
-    levels = [percent(given[0].chance[name]) for name in ("zsl", "seen", "unseen", "harmonic", "ausuc")]
+            cells.append(
+                [f"baseline: {source}", *_figures([results.heads[source] for results in given if source in results.heads]), ""]
+            )
+    levels = [percent(given[0].chance[name]) for name in LEVELS]
     cells.append(["chance", *levels, ""])
     first = given[0]
     seeds = [str(results.provenance.seed) for results in given]

@@ -3,7 +3,7 @@
 from dsva.model.exported import Exported
 from dsva.starts import described
 from dsva.zeroshot.results import Results
-from dsva.zeroshot.tables import confidence, summary
+from dsva.zeroshot.tables import confidence, literal, summary
 
 NAME = "README.md"
 
@@ -107,11 +107,11 @@ def card(exported: Exported, backbone: str, results: Results | None) -> str:
         sizes=sizes,
         attributes=len(exported.attributes),
         n_seen=len(seen),
-        seen=", ".join(seen),
+        seen=literal(", ".join(seen)),
         n_unseen=len(unseen),
-        unseen=", ".join(unseen),
-        groups="; ".join(f"{name} ({len(places)})" for name, places in exported.groups.items()),
-        facts="\n".join(f"| {name} | {value.replace('|', ' ')} |" for name, value in facts.items()),
+        unseen=literal(", ".join(unseen)),
+        groups=literal("; ".join(f"{name} ({len(places)})" for name, places in exported.groups.items())),
+        facts="\n".join(f"| {name} | {literal(value)} |" for name, value in facts.items()),
         scores="\n".join(made(results).markdown() for made in (summary, confidence))
         if results
         else "This checkpoint was not scored.",

@@ -1,6 +1,6 @@
 """What an experiment is made of besides its model: shards, classes, attributes, image sets, all checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -8,6 +8,7 @@ import torch
 from dsva.config import Config
 from dsva.model.dsva import DSVA
 from dsva.model.scores import ClassRows, class_rows
+from dsva.zeroshot.apart import check_rows
 from dsva.zeroshot.attributes import AttributeTable
 from dsva.zeroshot.attributes import load as load_attributes
 from dsva.zeroshot.classes import ImageSets, image_sets
@@ -54,7 +55,8 @@ class Experiment:
         sets = check_table(table, split, shards, sets, config.eval)
         if data.ways > sets.n_seen:
             raise UserError(f"data.ways={data.ways} is more than the {sets.n_seen} seen classes: lower it")
-        return cls(config, shards, table, split, sets)
+        opened = cls(config, shards, table, split, sets)
+        return replace(opened, sets=check_rows(table, sets, opened.class_rows(torch.device("cpu"))))
 
     def hashes(self) -> dict[str, str]:
         """Return what identifies the inputs' content, by the configuration's key of each."""

@@ -1,6 +1,5 @@
 """Class maps of large GeoTIFF scenes: windows slide over the scene, and every cell gets the class that its windows favour."""
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
@@ -9,11 +8,12 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from PIL import Image
 
+from dsva.drawing import picture
+from dsva.names import short
 from dsva.raster import Scene, open_scene
 from dsva.viewer import Viewer
 from dsva.zeroshot.judge import look
@@ -78,14 +78,14 @@ def map_scene(
         for note in opened.notes:
             say(note)
         made = _classified(viewer, opened, window, stride)
-        place, picture = opened.place(stride), opened.picture
+        place, thumbnail = opened.place(stride), opened.picture
     if not made.windows:
         raise UserError(
             f"{scene} has no window of {window} pixels of which half holds data: give a smaller --window, or mend its mask"
         )
     target.mkdir(parents=True, exist_ok=True)
     replace_with(target / MAP, _encoded(made, place))
-    replace_with(target / PICTURE, _drawn(made, picture))
+    _draw(target / PICTURE, made, thumbnail)
     return made
 
 
@@ -156,23 +156,17 @@ def _encoded(made: ClassMap, place: dict[str, Any]) -> bytes:
         return bytes(memory.getbuffer())
 
 
-def _drawn(made: ClassMap, picture: Pixels) -> bytes:
-    """Return scene and map with a legend as a PNG."""
+def _draw(path: Path, made: ClassMap, thumbnail: Pixels) -> None:
+    """Draw scene and map with a legend."""
     colors = np.array([_color(number) for number in range(NO_CLASS)] + [(255, 255, 255)], np.uint8)
-    figure = Figure(figsize=(13, 6), layout="constrained")
-    for axis, shown in zip(figure.subplots(1, 2), (picture, colors[made.classes]), strict=True):
-        axis.imshow(shown, interpolation="nearest")
-        axis.set_axis_off()
-    handles = [
-        Patch(
-            color=f"#{bytes(_color(made.names.index(name))).hex()}", label=f"{name.replace('$', chr(92) + '$')} {100 * share:.1f} %"
-        )
-        for name, share in made.shares().items()
-    ]
-    figure.legend(handles=handles, loc="outside right center", frameon=False)
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=110, metadata={"Software": None})
-    return data.getvalue()
+    with picture(path, 13, 6, dpi=110, layout="constrained") as figure:
+        for axis, shown in zip(figure.subplots(1, 2), (thumbnail, colors[made.classes]), strict=True):
+            axis.imshow(shown, interpolation="nearest")
+            axis.set_axis_off()
+        shares = made.shares()
+        handles = [Patch(color=f"#{bytes(_color(made.names.index(name))).hex()}") for name in shares]
+        labels = [f"{short(name)} {100 * share:.1f} %" for name, share in shares.items()]
+        figure.legend(handles, labels, loc="outside right center", frameon=False)
 
 
 def _color(number: int) -> tuple[int, int, int]:

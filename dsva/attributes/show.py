@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
+from dsva.drawing import picture
+from dsva.names import columns, short
+from dsva.zeroshot.apart import alike, listed, unvarying
 from dsva.zeroshot.attributes import AttributeTable
-from dsva.zeroshot.pictures import save
 from dsva.zeroshot.tables import Table
 
 SHADES = " ░▒▓█"
@@ -40,35 +41,43 @@ def similar(table: AttributeTable, count: int = NEAREST) -> dict[str, tuple[Neig
 
 def print_table(table: AttributeTable, console: Console) -> None:
     """Print the heat map, a character an attribute, each column from its lowest to its highest; and the most similar classes."""
-    wide = max(len(name) for name in table.classes)
+    names = [short(name) for name in table.classes]
+    wide = max(map(columns, names))
     for group, places in table.groups.items():
         console.print(f"{group}: {', '.join(table.names[place] for place in places)}", highlight=False, markup=False)
     cells = (_spread(table.matrix) * (len(SHADES) - 1)).round().astype(int)
-    for name, row in zip(table.classes, cells, strict=True):
-        groups = ["".join(SHADES[row[place]] for place in places) for places in table.groups.values()]
-        console.print(Text(f"{name:>{wide}} |{'|'.join(groups)}|"), no_wrap=True, overflow="ellipsis")
+    for shown, strengths in zip(names, cells, strict=True):
+        groups = ["".join(SHADES[strengths[place]] for place in places) for places in table.groups.values()]
+        console.print(Text(f"{' ' * (wide - columns(shown))}{shown} |{'|'.join(groups)}|"), no_wrap=True, overflow="ellipsis")
     rows = [[name, *(f"{near.name} {near.cosine:+.2f}" for near in nearest)] for name, nearest in similar(table).items()]
-    columns = ("class", *(("nearest", "second", "third")[: len(rows[0]) - 1]))
-    console.print(Table("Most similar classes", columns, rows, "Cosine of the rows, each attribute's mean taken away.").rich())
+    heads = ("class", *(("nearest", "second", "third")[: len(rows[0]) - 1]))
+    console.print(Table("Most similar classes", heads, rows, "Cosine of the rows, each attribute's mean taken away.").rich())
+    for equal in alike(table.matrix, table.classes):
+        console.print(Text(f"equal rows, which no score can tell apart: {listed(equal)}"))
+    if same := unvarying(table.matrix):
+        console.print(Text(f"the same in all classes, {len(same)} attributes: {listed([table.names[place] for place in same])}"))
     console.print(f"{table.path}: {_told(table)}", highlight=False, markup=False)
 
 
 def draw_table(table: AttributeTable, path: Path) -> None:
     """Draw the heat map as PNG, each column from its lowest to its highest; groups are parted by lines."""
     order = [place for places in table.groups.values() for place in places]
-    width, height = 2.6 + 0.15 * len(order), 2.6 + 0.17 * len(table.classes)
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    image = axes.imshow(_spread(table.matrix)[:, order], cmap="viridis", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(order)), [table.names[place] for place in order], rotation=90, fontsize=6)
-    axes.set_yticks(range(len(table.classes)), table.classes, fontsize=7)
-    sizes = np.array([len(places) for places in table.groups.values()])
-    ends = np.cumsum(sizes)
-    axes.secondary_xaxis("top").set_xticks((ends - sizes / 2 - 0.5).tolist(), list(table.groups), fontsize=8)
-    for end in ends[:-1]:
-        axes.axvline(end - 0.5, color="white", linewidth=1.5)
-    figure.colorbar(image, ax=axes, label="lowest to highest class of the attribute", pad=0.01, fraction=0.02)
-    save(figure, path)
+    classes, attributes = [short(name) for name in table.classes], [short(table.names[place]) for place in order]
+    # As much room for names as the longest needs.
+    width = 1.6 + 0.06 * max(map(columns, classes)) + 0.15 * len(order)
+    height = 1.6 + 0.055 * max(map(columns, attributes)) + 0.17 * len(classes)
+    with picture(path, width, height, layout="constrained") as figure:
+        axes = figure.add_subplot()
+        image = axes.imshow(_spread(table.matrix)[:, order], cmap="viridis", vmin=0, vmax=1, aspect="auto")
+        axes.set_xticks(range(len(order)), attributes, rotation=90, fontsize=6)
+        axes.set_yticks(range(len(classes)), classes, fontsize=7)
+        sizes = np.array([len(places) for places in table.groups.values()])
+        ends = np.cumsum(sizes)
+        groups = [short(name) for name in table.groups]
+        axes.secondary_xaxis("top").set_xticks((ends - sizes / 2 - 0.5).tolist(), groups, fontsize=8)
+        for end in ends[:-1]:
+            axes.axvline(end - 0.5, color="white", linewidth=1.5)
+        figure.colorbar(image, ax=axes, label="lowest to highest class of the attribute", pad=0.01, fraction=0.02)
 
 
 def _spread(matrix: NDArray[np.float32]) -> NDArray[np.float64]:

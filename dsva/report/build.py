@@ -62,7 +62,7 @@ def write_report(folder: Path, images_per_class: int = 4) -> Path:
         UserError: no run, no checkpoint, no results, or results of another checkpoint.
     """
     results = Results.read(folder / RESULTS)
-    kept = Kept.read(folder / DECISIONS, results.provenance.checkpoint_sha256)
+    kept = Kept.read(folder / DECISIONS, results)
     trained = _scored(folder, results.provenance)
     decisions, quality = _looked_at(trained, images_per_class)
     times = slowest_table(folder / METRICS)
@@ -81,7 +81,8 @@ def write_report(folder: Path, images_per_class: int = 4) -> Path:
     ]
     counts = f"{len(results.seen)} classes were seen in training, {len(results.unseen)} were not"
     shown = [section for section in sections if not isinstance(section, Charts) or section.charts]
-    write_page(folder / PAGE, f"Zero-shot scenes: {folder.name}", f"{counts}: those are recognised by their attributes.", shown)
+    title = f"Zero-shot scenes: {folder.resolve().name}"
+    write_page(folder / PAGE, title, f"{counts}: those are recognised by their attributes.", shown)
     return folder / PAGE
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import NamedTuple
 
+from dsva.names import columns, short
+
 WIDTH, HEIGHT = 560, 320
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 44
 MAX_POINTS = 400  # of a line: more cannot be told apart
@@ -48,11 +50,12 @@ def line_chart(
 
     Args:
         description: of the picture, for those who do not see it.
-        lines: finite points, in the order they are connected.
+        lines: points, in the order they are connected; those that are not finite are left out.
         x_name: what the x axis is.
         y_name: what the y axis is.
         limits: of both axes' values; none fits them to the points.
     """
+    lines = [Line(line.name, [point for point in line.points if all(map(math.isfinite, point))], line.marks) for line in lines]
     points = [point for line in lines for point in line.points]
     x = _Scale.over([point[0] for point in points], limits, LEFT, WIDTH - RIGHT)
     y = _Scale.over([point[1] for point in points], limits, HEIGHT - BOTTOM, TOP)
@@ -68,13 +71,14 @@ def line_chart(
 
 def bar_chart(description: str, rows: Sequence[str], bars: Sequence[Bars], low: float, high: float) -> Drawing:
     """Draw horizontal bars from 0, in each row one of every series, between `low` and `high`."""
-    left = 12 + 6.4 * min(max(map(len, rows)), 30)
+    names = [short(name, 30) for name in rows]
+    left = _beside(names)
     scale, part = _Scale(low, high, left, WIDTH - RIGHT), (ROW - 4) / len(bars)
     bottom = TOP + ROW * len(rows)
     parts = [*_grid(scale, TOP, bottom)]
     for row, name in enumerate(rows):
         top = TOP + ROW * row
-        parts.append(f'<text class="end" x="{left - 6:.1f}" y="{top + 12}">{escape(_short(name))}</text>')
+        parts.append(f'<text class="end" x="{left - 6:.1f}" y="{top + 12}">{escape(names[row])}</text>')
         for place, series in enumerate(bars):
             value = series.values[row]
             if value is not None:
@@ -90,12 +94,13 @@ def bar_chart(description: str, rows: Sequence[str], bars: Sequence[Bars], low: 
 
 def matrix(description: str, names: Sequence[str], shares: Sequence[Sequence[float]], line_at: int) -> Drawing:
     """Draw a square matrix of percentages, a row a true class; a line parts the first `line_at` classes from the others."""
-    left, size = 12 + 6.4 * min(max(map(len, names)), 24), ROW * len(names)
+    shown = [short(name, 24) for name in names]
+    left, size = _beside(shown), ROW * len(names)
     parts = [f'<rect class="ground" x="{left:.1f}" y="{left:.1f}" width="{size}" height="{size}"/>']
     for row, name in enumerate(names):
         middle = left + ROW * row + 12
-        parts.append(f'<text class="end" x="{left - 6:.1f}" y="{middle:.1f}">{escape(_short(name, 24))}</text>')
-        parts.append(f'<text transform="translate({middle:.1f} {left - 6:.1f}) rotate(-90)">{escape(_short(name, 24))}</text>')
+        parts.append(f'<text class="end" x="{left - 6:.1f}" y="{middle:.1f}">{escape(shown[row])}</text>')
+        parts.append(f'<text transform="translate({middle:.1f} {left - 6:.1f}) rotate(-90)">{escape(shown[row])}</text>')
         for column, share in enumerate(shares[row]):
             if share > 0:
                 x, y = left + ROW * column, left + ROW * row
@@ -123,9 +128,10 @@ class _Scale:
 
     @classmethod
     def over(cls, values: Sequence[float], limits: tuple[float, float] | None, start: float, end: float) -> "_Scale":
-        low, high = limits or (min(values), max(values))
-        if low == high:
-            low, high = low - 0.5, high + 0.5
+        low, high = limits or (min(values, default=0.0), max(values, default=0.0))
+        size = max(abs(low), abs(high))
+        if high - low <= 1e-9 * size:  # no place for ticks between them that could be told apart
+            low, high = low - max(0.5, size / 4), high + max(0.5, size / 4)
         return cls(low, high, start, end)
 
     def __call__(self, value: float) -> float:
@@ -172,8 +178,9 @@ def _thinned(points: Sequence[Point]) -> Sequence[Point]:
     return [points[place] for place in places]
 
 
-def _short(name: str, longest: int = 30) -> str:
-    return name if len(name) <= longest else name[: longest - 1] + "…"
+def _beside(names: Sequence[str]) -> float:
+    """Return the width of the room for names at the side."""
+    return 12 + 6.4 * max(map(columns, names), default=0)
 
 
 def _tip(text: str) -> str:

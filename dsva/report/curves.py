@@ -39,7 +39,7 @@ def training_charts(metrics: Path) -> list[Chart]:
 
 def seen_unseen_charts(results: Results, decisions: Mapping[str, Decisions]) -> Iterator[Chart]:
     """Draw S against U for every source of scores, then S, U and H over gamma for each."""
-    curves = {source: curve(decided) for source, decided in decisions.items()}
+    curves = {source: curve(decisions[source]) for source in results.heads}
     against, over = [], []
     for source, steps in curves.items():
         measured = results.heads[source].gzsl
@@ -56,17 +56,18 @@ def seen_unseen_charts(results: Results, decisions: Mapping[str, Decisions]) -> 
 
 
 def _over_gamma(source: str, steps: Curve, gamma: float) -> Chart:
-    # Between the breaks the figures are constant; beyond them one side is 0.
-    at = np.concatenate([steps.breaks, steps.breaks[-1:] + 1e-6])
+    # Between the breaks the figures are constant, and so beyond the first and the last; there may be none.
+    inner = steps.breaks.tolist()
+    after = inner[-1] + 1e-6 if inner else gamma
+    at = [min(gamma, *inner, after), *inner, after, max(gamma, after)]
     seen, unseen = 100 * steps.seen, 100 * steps.unseen
     values = {"S": seen, "U": unseen, "H": harmonic(seen, unseen)}
-    used = {name: float(value[np.searchsorted(steps.breaks, gamma, side="left")]) for name, value in values.items()}
-    lines = [
-        Line(name, list(zip(at.tolist(), value.tolist(), strict=True)), [((gamma, used[name]), f"{name} {used[name]:.1f} %")])
-        for name, value in values.items()
-    ]
-    low, high = min(gamma, float(at[0])), max(gamma, float(at[-1]))
-    lines = [Line(line.name, [(low, line.points[0][1]), *line.points, (high, line.points[-1][1])], line.marks) for line in lines]
+    used = np.searchsorted(steps.breaks, gamma, side="left")
+    lines = []
+    for name, value in values.items():
+        here = float(value[used])
+        points = list(zip(at, [float(value[0]), *value.tolist(), float(value[-1])], strict=True))
+        lines.append(Line(name, points, [((gamma, here), f"{name} {here:.1f} %")]))
     caption = f"Scores by {source}: S, U and H (percent) over gamma; the dots are at the gamma that was used, {gamma:.4g}."
     return line_chart(caption, lines, "gamma", ""), caption
 

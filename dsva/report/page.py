@@ -125,7 +125,10 @@ class Gallery:
         yield _paragraph(self.note)
         yield f'<div class="gallery"><fieldset class="filter" hidden aria-labelledby="{anchor}"><label>Class <select>'
         yield '<option value="">all</option>'
-        yield "".join(f"<option>{escape(name)}</option>" for name in sorted({decision.true for decision in self.decisions}))
+        yield "".join(
+            f'<option value="{escape(name)}">{escape(name)}</option>'
+            for name in sorted({decision.true for decision in self.decisions})
+        )
         yield "</select></label>"
         for value, label in (("", "all"), ("right", "right"), ("wrong", "wrong")):
             checked = "" if value else " checked"
@@ -168,7 +171,8 @@ def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -
         parts.extend(section.body(anchor))
         parts.append("</section>")
     parts.append(f"</main></div><script>{SCRIPT}</script></body></html>\n")
-    write_atomically(path, "\n".join(part for part in parts if part))
+    text = "\n".join(part for part in parts if part)
+    write_atomically(path, text.encode(errors="backslashreplace"))  # names of files that are no text are shown as Python writes them
 
 
 def _head(title: str) -> str:

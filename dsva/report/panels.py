@@ -4,10 +4,11 @@ import io
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from dsva.drawing import picture
+from dsva.names import short
 from dsva.report.explain import Explanation
 from dsva.report.overlays import Pixels, overlay
 
@@ -25,21 +26,20 @@ def panel(image: Pixels, explanation: Explanation) -> bytes:
     Returns:
         A PNG file; the same input gives the same bytes.
     """
-    figure = Figure(figsize=(12.2, 2.25), dpi=110, facecolor="white")
-    grid = figure.add_gridspec(
-        1, MAPS + 3, width_ratios=[1.5] * (MAPS + 1) + [1.95, 1.75], left=0.004, right=0.985, bottom=0.13, top=0.79, wspace=0.06
-    )
-    _picture(figure.add_subplot(grid[0, 0]), image, explanation)
-    for place, attribute in enumerate(explanation.deciding(MAPS)):
-        tile = figure.add_subplot(grid[0, place + 1])
-        subtitle = f"margin {explanation.margins[attribute]:+.2f}"
-        _tile(tile, overlay(image, explanation.maps[attribute]), explanation.names[attribute], subtitle, _QUIET)
-    shown = _shown(explanation)
-    # The names of the attributes stand in the space of the first of the two columns.
-    _bars(figure.add_subplot(grid[0, -2].subgridspec(1, 2, width_ratios=[1.15, 1])[1]), explanation, shown)
-    _rows(figure.add_subplot(grid[0, -1]), explanation, shown)
     drawn, data = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png")
+    with picture(drawn, 12.2, 2.25, dpi=110) as figure:
+        grid = figure.add_gridspec(
+            1, MAPS + 3, width_ratios=[1.5] * (MAPS + 1) + [1.95, 1.75], left=0.004, right=0.985, bottom=0.13, top=0.79, wspace=0.06
+        )
+        _picture(figure.add_subplot(grid[0, 0]), image, explanation)
+        for place, attribute in enumerate(explanation.deciding(MAPS)):
+            tile = figure.add_subplot(grid[0, place + 1])
+            subtitle = f"margin {explanation.margins[attribute]:+.2f}"
+            _tile(tile, overlay(image, explanation.maps[attribute]), explanation.names[attribute], subtitle, _QUIET)
+        shown = _shown(explanation)
+        # The names of the attributes stand in the space of the first of the two columns.
+        _bars(figure.add_subplot(grid[0, -2].subgridspec(1, 2, width_ratios=[1.15, 1])[1]), explanation, shown)
+        _rows(figure.add_subplot(grid[0, -1]), explanation, shown)
     # A third of the size with 256 colours and without metadata.
     Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(data, "PNG", optimize=True)
     return data.getvalue()
@@ -65,16 +65,16 @@ def _picture(axis: Axes, image: Pixels, explanation: Explanation) -> None:
 def _bars(axis: Axes, explanation: Explanation, shown: Sequence[int]) -> None:
     """Draw the margins, and what all other attributes add to them, which together are the scores' difference."""
     margins = [float(explanation.margins[place]) for place in shown]
-    names = [_short(explanation.names[place], 22) for place in shown]
+    names = [short(explanation.names[place], 22) for place in shown]
     if others := len(explanation.names) - len(shown):
         margins.append(float(explanation.margins.sum()) - sum(margins))
         names.append(f"{others} others")
     places = range(len(margins))
     axis.barh(places, margins, color=[_RIGHT if margin > 0 else _WRONG for margin in margins], height=0.7)
-    axis.set_yticks(places, names, fontsize=6.5, parse_math=False)
-    rival = f" against {_short(explanation.rival, 20)}" if explanation.rival else ""
+    axis.set_yticks(places, names, fontsize=6.5)
+    rival = f" against {short(explanation.rival, 20)}" if explanation.rival else ""
     difference = explanation.score - explanation.rival_score
-    _heading(axis, f"for {_short(explanation.predicted, 20)}{rival}", f"all together {difference:+.2f}")
+    _heading(axis, f"for {short(explanation.predicted, 20)}{rival}", f"all together {difference:+.2f}")
     axis.axvline(0, color=_QUIET, lw=0.6)
     axis.invert_yaxis()
     axis.tick_params(axis="x", labelsize=6)
@@ -100,15 +100,14 @@ def _rows(axis: Axes, explanation: Explanation, shown: Sequence[int]) -> None:
     _heading(axis, "attributes: \N{BLACK CIRCLE} image", "")
     for text, colour, x, side in ((explanation.predicted, _RIGHT, 0, "left"), (explanation.rival, _RIVAL, 1, "right")):
         if text:
-            short = f"| {_short(text, 16)}"
-            note = axis.annotate(short, (x, 1), (0, 5), "axes fraction", "offset points", ha=side, parse_math=False)
+            note = axis.annotate(f"| {short(text, 16)}", (x, 1), (0, 5), "axes fraction", "offset points", ha=side)
             note.set(size=7, color=colour)
 
 
 def _heading(axis: Axes, title: str, subtitle: str) -> None:
     for points, text, size, weight, ink in ((17, title, 7.5, "bold", "#111111"), (5, subtitle, 7, "normal", _QUIET)):
         left = 0 if title.startswith("attributes") else 1
-        above = axis.annotate(text, (left, 1), (0, points), "axes fraction", "offset points", parse_math=False)
+        above = axis.annotate(text, (left, 1), (0, points), "axes fraction", "offset points")
         above.set(size=size, weight=weight, color=ink, ha="right" if left else "left")
 
 
@@ -117,9 +116,5 @@ def _tile(axis: Axes, image: Pixels, title: str, subtitle: str, colour: str) -> 
     axis.set_axis_off()
     axis.set_anchor("N")
     for points, text, longest, size, weight, ink in ((17, title, 20, 8, "bold", "#111111"), (5, subtitle, 26, 7, "normal", colour)):
-        above = axis.annotate(_short(text, longest), (0, 1), (0, points), "axes fraction", "offset points", parse_math=False)
+        above = axis.annotate(short(text, longest), (0, 1), (0, points), "axes fraction", "offset points")
         above.set(size=size, weight=weight, color=ink)
-
-
-def _short(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"

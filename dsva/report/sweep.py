@@ -122,7 +122,7 @@ def _seen_unseen(groups: _Groups, head: str) -> Iterator[Chart]:
         for member, results in runs:
             gzsl = results.heads[head].gzsl
             if gzsl is not None:
-                steps = curve(Kept.read(member.folder / DECISIONS, results.provenance.checkpoint_sha256).decisions[head])
+                steps = curve(Kept.read(member.folder / DECISIONS, results).decisions[head])
                 mark = ((100 * gzsl.unseen, 100 * gzsl.seen), f"seed {member.seed} at gamma {gzsl.gamma:.4g}")
                 name = f"seed {member.seed}, AUSUC {100 * gzsl.ausuc:.1f} %"
                 lines.append(Line(name, list(zip(100 * steps.unseen, 100 * steps.seen, strict=True)), [mark]))

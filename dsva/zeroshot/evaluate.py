@@ -1,8 +1,13 @@
 """Scoring a model on the test images of an experiment, on all ranks."""
 
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import torch
 from rich.console import Console
+from rich.markup import escape
 from torch import Tensor
 
 from dsva.config import EvalConfig
@@ -20,14 +25,23 @@ from dsva.zeroshot.bootstrap import intervals
 from dsva.zeroshot.kept import DECISIONS, Kept
 from dsva.zeroshot.optimism import optimism
 from dsva.zeroshot.rank_batches import Between, shared
-from dsva.zeroshot.results import NO_WEIGHTS, RESULTS, Provenance, Results, choose_gamma, measure, provenance, validation_runs
+from dsva.zeroshot.results import (
+    HEADS,
+    NO_WEIGHTS,
+    RESULTS,
+    Provenance,
+    Results,
+    choose_gamma,
+    measure,
+    provenance,
+    validation_runs,
+)
 from dsva.zeroshot.scores import Decisions, concatenate, curve, decide
 from dsva.zeroshot.tables import confidence, per_class, spent, summary
 from shards.loader import Batch
 from shards.order import Ids
 
 TABLES = (summary, confidence, per_class)
-HEADS = ("proto", "main")
 
 
 def evaluate(experiment: Experiment, model: DSVA, ranks: Ranks, between: Between = lambda: None) -> dict[str, Decisions]:
@@ -80,8 +94,6 @@ def check_gamma(experiment: Experiment) -> None:
 
 def report(experiment: Experiment, decisions: dict[str, Decisions], made: Provenance, console: Console) -> Results:
     """Measure the decisions of heads and baselines; write results.json, decisions, tables and pictures; print the table."""
-    from dsva.zeroshot.pictures import draw_confusion, draw_curve  # noqa: PLC0415 (slow, and most ranks and starts draw nothing)
-
     config, sets, folder = experiment.config, experiment.sets, experiment.config.run.dir
     gammas = {source: _gamma(config.eval, source, made) for source in decisions}
     measured = {source: measure(decided, sets.classes, *gammas[source]) for source, decided in decisions.items()}
@@ -94,22 +106,46 @@ def report(experiment: Experiment, decisions: dict[str, Decisions], made: Proven
     ids = np.sort(np.concatenate([sets.seen_test, sets.unseen_test]))
     Kept(ids, decisions, made.checkpoint_sha256).write(folder / DECISIONS)
     write_atomically(folder / "results.md", "\n".join(table(results).markdown() for table in TABLES))
-    for head in HEADS:
-        counts = decisions[head].zsl()[sets.n_seen :, sets.n_seen :]
-        draw_confusion(folder / f"confusion_zsl_{head}.png", counts, sets.unseen, 0, f"ZSL, {head} head")
-    if len(sets.seen_test):
-        for head in HEADS:
-            counts = decisions[head].gzsl(gammas[head][0])
-            draw_confusion(folder / f"confusion_gzsl_{head}.png", counts, sets.classes, sets.n_seen, f"GZSL, {head} head")
-        curves = {head: (curve(decisions[head]), gammas[head][0]) for head in HEADS}
-        draw_curve(folder / "seen_unseen.png", curves, f"{experiment.split.name}: seen against unseen over gamma")
-    results.write(folder / RESULTS)  # last: it says that all is there
+    results.write(folder / RESULTS)  # last of the figures: it says that all are there
+    for name, draw in _pictures(experiment, decisions, {name: gamma for name, (gamma, _) in gammas.items()}):
+        _draw(folder / name, draw, console)
     for table in TABLES[:2]:
         console.print(table(results).rich())
     if made.cost:
         console.print(spent(made.cost))
     console.print(f"written: {folder / RESULTS}, results.md and pictures beside it", markup=False, soft_wrap=True)
     return results
+
+
+def _pictures(
+    experiment: Experiment, decisions: Mapping[str, Decisions], gammas: Mapping[str, float]
+) -> Iterator[tuple[str, Callable[[Path], None]]]:
+    """Yield the names of the pictures, and what draws each."""
+    from dsva.zeroshot.pictures import draw_confusion, draw_curve  # noqa: PLC0415 (slow, and most ranks and starts draw nothing)
+
+    sets = experiment.sets
+    for head in HEADS:
+        counts = decisions[head].zsl()[sets.n_seen :, sets.n_seen :]
+        drawn = partial(draw_confusion, counts=counts, classes=sets.unseen, n_seen=0, title=f"ZSL, {head} head")
+        yield f"confusion_zsl_{head}.png", drawn
+    if not len(sets.seen_test):
+        return
+    for head in HEADS:
+        counts = decisions[head].gzsl(gammas[head])
+        drawn = partial(draw_confusion, counts=counts, classes=sets.classes, n_seen=sets.n_seen, title=f"GZSL, {head} head")
+        yield f"confusion_gzsl_{head}.png", drawn
+    curves = {head: (curve(decisions[head]), gammas[head]) for head in HEADS}
+    yield "seen_unseen.png", partial(draw_curve, curves=curves, title=f"{experiment.split.name}: seen against unseen over gamma")
+
+
+def _draw(path: Path, draw: Callable[[Path], None], console: Console) -> None:
+    """Draw a picture in place of an older one. The figures are written by now: without it, nothing is lost but a picture."""
+    try:
+        path.unlink(missing_ok=True)
+        draw(path)
+    except Exception as error:  # whatever names and numbers make the drawing library trip over
+        why = f"{path} could not be drawn ({type(error).__name__}: {error}): the figures are whole without it"
+        console.print(f"[bold yellow]warning:[/] {escape(why)}", soft_wrap=True)
 
 
 def _gamma(config: EvalConfig, source: str, made: Provenance) -> tuple[float, str]:

@@ -15,6 +15,7 @@ from dsva.model.scores import ClassRows, class_rows
 from dsva.pixels import test_pixels
 from dsva.zeroshot.candidates import Candidates
 from shards.decode import Pixels
+from shards.errors import UserError
 
 HeadName = Literal["proto", "main"]
 
@@ -68,8 +69,13 @@ class Judge:
         """Return what the candidates are ranked by, [B, C]: scores less the handicap.
 
         The published code subtracts gamma from probabilities; everywhere else it is subtracted from the scores.
+
+        Raises:
+            UserError: a score is not finite, as those of a diverged model are.
         """
         scores = self.scores(outputs)
+        if not scores.isfinite().all():
+            raise UserError(f"scores by the {self.head} head are not finite: train with a lower optimizer.lr, or mend the rows")
         return (scores.softmax(1) if self.rows.config.double_softmax else scores) - self.handicap
 
     def attributes(self, outputs: Outputs) -> Tensor:

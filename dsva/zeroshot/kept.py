@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from dsva.files import write_atomically
+from dsva.zeroshot.results import Results
 from dsva.zeroshot.scores import Decisions
 from shards.errors import UserError
 from shards.order import Ids
@@ -44,11 +45,11 @@ class Kept:
         write_atomically(path, save(tensors, {"checkpoint": self.checkpoint, "sources": "\n".join(self.decisions), **sizes}))
 
     @classmethod
-    def read(cls, path: Path, checkpoint: str) -> Self:
-        """Read the file of the checkpoint with that sha256.
+    def read(cls, path: Path, results: Results) -> Self:
+        """Read the file that lies beside results.
 
         Raises:
-            UserError: missing, damaged, or of another checkpoint.
+            UserError: missing, damaged, of another checkpoint, or without one of the sources of scores.
         """
         try:
             with safe_open(path, framework="numpy") as opened:
@@ -62,6 +63,8 @@ class Kept:
             kept = cls(tensors["ids"], decided, made["checkpoint"])
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise UserError(f"{path} cannot be read ({error}): score the run again with `dsva eval`") from None
-        if kept.checkpoint != checkpoint:
+        if kept.checkpoint != results.provenance.checkpoint_sha256:
             raise UserError(f"{path} is of another checkpoint than results.json: score the run again with `dsva eval`")
+        if missing := [source for source in results.heads if source not in decided]:
+            raise UserError(f"{path} has no decisions by {missing[0]}: score the run again with `dsva eval`")
         return kept

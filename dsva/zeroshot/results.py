@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, ValidationInfo, field_validator
 
 from dsva.config import EvalConfig, check
 from dsva.files import write_atomically
@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # reading results needs no model
     from dsva.experiment import Experiment
 
 RESULTS, CHOICE = "results.json", "choice.json"
+HEADS = ("proto", "main")
+LEVELS = ("zsl", "seen", "unseen", "harmonic", "ausuc")  # of chance
 NO_GAMMA = "zero: no validation run was given"
 
 
@@ -50,7 +52,7 @@ class ClassCount(Part):
 
     name: str
     correct: int
-    total: int
+    total: PositiveInt
 
 
 class Gzsl(Part):
@@ -177,6 +179,13 @@ class Results(Part):
     optimism: dict[str, Optimism] | None = None
     chance: dict[str, float]
     provenance: Provenance
+
+    @field_validator("heads", "chance")
+    @classmethod
+    def _whole(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if missing := [name for name in (HEADS if info.field_name == "heads" else LEVELS) if name not in value]:
+            raise ValueError(f"no {missing[0]}")
+        return value
 
     @classmethod
     def of(cls, experiment: "Experiment", heads: dict[str, Head], provenance: Provenance) -> Self:

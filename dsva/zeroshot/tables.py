@@ -1,12 +1,13 @@
 """Tables of results, for the terminal and as markdown."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rich.markup import escape
 from rich.table import Table as RichTable
+from rich.text import Text
 
-from dsva.zeroshot.results import ClassCount, Cost, Head, Interval, Optimism, Results
+from dsva.zeroshot.results import LEVELS, ClassCount, Cost, Head, Interval, Optimism, Results
 
 TITLES = {
     "honest": "Test",
@@ -26,6 +27,15 @@ def protocols(found: Iterable[Results]) -> str:
     return told + (f" {NOT_ZERO_SHOT}." if "exemplars" in names else "")
 
 
+# What means something to markdown, also to GitHub's, which reads mathematics; `_` only where it is no part of a word.
+_MEANT = re.compile(r"[\\`*<\[$|&~]|(?<![^\W_])_|_(?![^\W_])")
+
+
+def literal(text: str) -> str:
+    """Return a text as markdown that shows it sign by sign, in one line."""
+    return _MEANT.sub(lambda sign: f"\\{sign[0]}", " ".join(text.split()))
+
+
 @dataclass(frozen=True)
 class Table:
     """Text in rows and columns: the first column names the row, the others hold figures."""
@@ -37,24 +47,28 @@ class Table:
 
     def rich(self) -> RichTable:
         """Return the table for the terminal."""
-        table = RichTable(title=escape(self.title), caption=escape(self.note) or None, title_justify="left", caption_justify="left")
+        # As `Text`, in which neither [x] nor :x: means anything.
+        caption = Text(self.note, "table.caption") if self.note else None
+        title = Text(self.title, "table.title")
+        table = RichTable(title=title, caption=caption, title_justify="left", caption_justify="left")
         for place, column in enumerate(self.columns):
-            table.add_column(escape(column), justify="right" if place else "left")
+            table.add_column(Text(column), justify="right" if place else "left")
         for row in self.rows:
-            table.add_row(*map(escape, row))
+            table.add_row(*map(Text, row))
         return table
 
     def markdown(self) -> str:
         """Return the table as GitHub-flavoured markdown, with title and note as paragraphs."""
-        lines = [self.columns, [":--", *["--:"] * (len(self.columns) - 1)], *self.rows]
-        body = "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
-        return f"**{self.title}**\n\n{body}" + (f"\n{self.note}\n" if self.note else "")
+        lines = [[*map(literal, line)] for line in (self.columns, *self.rows)]
+        lines.insert(1, [":--", *["--:"] * (len(self.columns) - 1)])
+        body = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        return f"**{literal(self.title)}**\n\n{body}" + (f"\n{literal(self.note)}\n" if self.note else "")
 
 
 def summary(results: Results) -> Table:
     """Return one row a head, one a baseline and one of the chance levels: ZSL, S, U, H and AUSUC in percent, and gamma."""
     rows = [[name, *_figures(head)] for name, head in results.heads.items()]
-    levels = [results.chance[name] for name in ("zsl", "seen", "unseen", "harmonic", "ausuc")]
+    levels = [results.chance[name] for name in LEVELS]
     rows.append(["chance", *map(percent, levels), ""])
     made = results.provenance
     rows += [_chosen_on_test(name, found) for name, found in (results.optimism or {}).items()]

@@ -13,6 +13,8 @@ from shards.spreadsheet import csv_text
 COLUMNS = ("ZSL", "S", "U", "H", "AUSUC")
 ESCAPED = str.maketrans({sign: f"\\{sign}" for sign in "&%$#_{}"})
 ESCAPED |= str.maketrans({"±": r"$\pm$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"})
+ESCAPED |= str.maketrans({"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"})
+ESCAPED |= str.maketrans({sign: f"{{{sign}}}" for sign in "[]*"})  # which mean something to a command before them
 
 
 def sweep_table(folder: Path, manifest: Manifest) -> Table:
@@ -46,11 +48,11 @@ def as_latex(table: Table) -> str:
     """Return the table as a LaTeX tabular with the rules of the package booktabs."""
 
     def line(cells: Sequence[str]) -> str:
-        return " & ".join(cell.translate(ESCAPED) for cell in cells) + r" \\" + "\n"
+        return " & ".join(" ".join(cell.split()).translate(ESCAPED) for cell in cells) + r" \\" + "\n"
 
     body = line(table.columns) + "\\midrule\n" + "".join(map(line, table.rows))
     columns = "l" + "r" * (len(table.columns) - 1)
-    return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{body}\\bottomrule\n\\end{{tabular}}\n% {table.note}\n"
+    return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{body}\\bottomrule\n\\end{{tabular}}\n% {' '.join(table.note.split())}\n"
 
 
 def _results(folder: Path, cell: Cell) -> Results | None:

@@ -105,7 +105,7 @@ def test_rows_and_images_of_unseen_classes_do_not_change_what_is_fitted(run_dir:
 def test_results_hold_baselines_and_follow_from_the_decisions_kept(run_dir: Path) -> None:
     results = Results.read(run_dir / RESULTS)
     assert list(results.heads) == ["proto", "main", "ridge", "eszsl"]
-    kept = Kept.read(run_dir / DECISIONS, results.provenance.checkpoint_sha256)
+    kept = Kept.read(run_dir / DECISIONS, results)
     for source, head in results.heads.items():
         again = measure(kept.decisions[source], (*SEEN, *UNSEEN), 0.0, "zero: no validation run was given")
         assert again == head.model_copy(update={"over_images": None, "over_classes": None})
@@ -114,11 +114,16 @@ def test_results_hold_baselines_and_follow_from_the_decisions_kept(run_dir: Path
 
 
 def test_decisions_of_another_checkpoint_are_refused(run_dir: Path, tmp_path: Path) -> None:
+    results = Results.read(run_dir / RESULTS)
+    other = results.provenance.model_copy(update={"checkpoint_sha256": "0" * 64})
     with pytest.raises(UserError, match=r"is of another checkpoint than results\.json"):
-        Kept.read(run_dir / DECISIONS, "0" * 64)
+        Kept.read(run_dir / DECISIONS, results.model_copy(update={"provenance": other}))
+    more = {**results.heads, "text prompts": results.heads["proto"]}
+    with pytest.raises(UserError, match=r"has no decisions by text prompts: score the run again"):
+        Kept.read(run_dir / DECISIONS, results.model_copy(update={"heads": more}))
     (tmp_path / DECISIONS).write_bytes((run_dir / DECISIONS).read_bytes()[:100])
     with pytest.raises(UserError, match=r"cannot be read .*: score the run again with `dsva eval`"):
-        Kept.read(tmp_path / DECISIONS, "")
+        Kept.read(tmp_path / DECISIONS, results)
 
 
 @pytest.fixture(scope="module")

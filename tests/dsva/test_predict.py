@@ -36,7 +36,7 @@ def first(made: Predictions) -> list[str]:
 
 @pytest.mark.parametrize("head", ["proto", "main"])
 def test_predictions_on_the_shard_set_are_the_decisions_of_evaluation(run_dir: Path, head: str) -> None:
-    kept = Kept.read(run_dir / DECISIONS, Results.read(run_dir / RESULTS).provenance.checkpoint_sha256)
+    kept = Kept.read(run_dir / DECISIONS, Results.read(run_dir / RESULTS))
     decided, classes = kept.decisions[head], (*SEEN, *UNSEEN)
     among_all = predict(Viewer.open(run_dir, head), [str(run_dir.parent / "shards")], 1)  # type: ignore[arg-type]
     wanted = np.where(decided.breaks >= 0, decided.seen, decided.unseen)
