@@ -12,6 +12,7 @@ WIDTH, HEIGHT = 560, 320
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 44
 MAX_POINTS = 400  # of a line: more cannot be told apart
 ROW = 17  # height of a row of a bar chart or a matrix
+LARGEST = 1e300  # values that are drawn: the differences of larger ones are not finite
 SERIES = 6  # colours there are, see the style sheet
 
 WIDE = 700  # a drawing that is wider takes the width of the page
@@ -34,6 +35,10 @@ class Line:
     points: Sequence[Point]
     marks: Sequence[tuple[Point, str]] = ()
 
+    def drawable(self) -> "Line":
+        """Return the line without points that have no place on a scale."""
+        return Line(self.name, [at for at in self.points if _placed(at)], [mark for mark in self.marks if _placed(mark[0])])
+
 
 @dataclass(frozen=True)
 class Bars:
@@ -50,12 +55,12 @@ def line_chart(
 
     Args:
         description: of the picture, for those who do not see it.
-        lines: points, in the order they are connected; those that are not finite are left out.
+        lines: in the order they are connected; points that are not finite are left out.
         x_name: what the x axis is.
         y_name: what the y axis is.
         limits: of both axes' values; none fits them to the points.
     """
-    lines = [Line(line.name, [point for point in line.points if all(map(math.isfinite, point))], line.marks) for line in lines]
+    lines = [line.drawable() for line in lines]
     points = [point for line in lines for point in line.points]
     x = _Scale.over([point[0] for point in points], limits, LEFT, WIDTH - RIGHT)
     y = _Scale.over([point[1] for point in points], limits, HEIGHT - BOTTOM, TOP)
@@ -130,7 +135,7 @@ class _Scale:
     def over(cls, values: Sequence[float], limits: tuple[float, float] | None, start: float, end: float) -> "_Scale":
         low, high = limits or (min(values, default=0.0), max(values, default=0.0))
         size = max(abs(low), abs(high))
-        if high - low <= 1e-9 * size:  # no place for ticks between them that could be told apart
+        if high - low <= max(1e-9 * size, 1 / LARGEST):  # no place for ticks between them that could be told apart
             low, high = low - max(0.5, size / 4), high + max(0.5, size / 4)
         return cls(low, high, start, end)
 
@@ -176,6 +181,10 @@ def _thinned(points: Sequence[Point]) -> Sequence[Point]:
         return points
     places = [round(place * (len(points) - 1) / (MAX_POINTS - 1)) for place in range(MAX_POINTS)]
     return [points[place] for place in places]
+
+
+def _placed(point: Point) -> bool:
+    return all(abs(value) <= LARGEST for value in point)
 
 
 def _beside(names: Sequence[str]) -> float:

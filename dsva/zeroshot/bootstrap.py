@@ -36,10 +36,10 @@ def intervals(decisions: Mapping[str, Decisions], gammas: Mapping[str, float]) -
     for place, source in enumerate(decisions):
         shares = accuracies[:, :, 2 * place : 2 * place + 2]  # [replicates, present classes, 2]
         seen, unseen = shares[:, : len(of_seen), 1], shares[:, len(of_seen) :]
-        kept = _figures(unseen[:, :, 0].mean(1), seen, unseen[:, :, 1])
+        kept = _figures(unseen[:, :, 0], seen, unseen[:, :, 1])
         rows = np.arange(REPLICATES)[:, None]
         again = unseen[rows, drawn[1]]
-        found[source] = kept, _figures(again[:, :, 0].mean(1), seen[rows, drawn[0]], again[:, :, 1])
+        found[source] = kept, _figures(again[:, :, 0], seen[rows, drawn[0]], again[:, :, 1])
     return found
 
 
@@ -69,12 +69,18 @@ def _drawn(classes: int, stream: int) -> NDArray[np.int64]:
 
 
 def _figures(zsl: Floats, seen: Floats, unseen: Floats) -> Intervals:
+    """Return the intervals of shares of classes, each [replicates, classes]."""
+    alone = _interval(_means(zsl))
     if seen.shape[1] == 0:
-        return Intervals(zsl=_interval(zsl))
-    means = seen.mean(1), unseen.mean(1)
-    return Intervals(
-        zsl=_interval(zsl), seen=_interval(means[0]), unseen=_interval(means[1]), harmonic=_interval(np.asarray(harmonic(*means)))
-    )
+        return Intervals(zsl=alone)
+    sides = _means(seen), _means(unseen)
+    both = _interval(np.asarray(harmonic(*sides)))
+    return Intervals(zsl=alone, seen=_interval(sides[0]), unseen=_interval(sides[1]), harmonic=both)
+
+
+def _means(shares: Floats) -> Floats:
+    """Return the means over classes, [replicates]; 0 where there is no class, as the figures themselves."""
+    return np.asarray(shares.sum(1) / max(1, shares.shape[1]))
 
 
 def _interval(values: Floats) -> Interval:
