@@ -44,5 +44,7 @@ def small_run(aid: Path, folder: Path, overrides: Sequence[str] = ()) -> Path:
     """Train and score the run; return its directory."""
     small_set(aid, folder)
     config = small_config(folder, overrides)
-    assert run(config, Console(file=StringIO())) == 0
+    said = StringIO()
+    assert run(config, Console(file=said)) == 0
+    assert "could not be drawn" not in said.getvalue()
     return config.run.dir

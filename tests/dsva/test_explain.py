@@ -70,6 +70,13 @@ def test_the_chosen_class_is_the_one_evaluation_chooses_and_gamma_is_told() -> N
         assert left[0] >= left[1]
 
 
+def test_scores_that_are_not_finite_choose_no_class() -> None:
+    said, asked = outputs(1, False), judge("proto", ScoresConfig())
+    said.proto[1, 2] = float("nan")
+    with pytest.raises(UserError, match="scores by the proto head are not finite: train with a lower"):
+        list(explain(asked, said, NAMES[:B], [""] * B, NAMES))
+
+
 def test_published_scores_subtract_gamma_from_probabilities() -> None:
     said, asked = outputs(2, False), judge("proto", ScoresConfig(kind="dot", double_softmax=True), gamma=0.2)
     torch.testing.assert_close(asked.chances(said), asked.rows.scores(said.proto).softmax(1) - asked.handicap)

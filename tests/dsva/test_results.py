@@ -9,8 +9,10 @@ from shard_sets import shard_set
 
 from dsva.config import Config
 from dsva.experiment import Experiment
+from dsva.zeroshot import pictures
 from dsva.zeroshot.attributes import load
 from dsva.zeroshot.classes import image_sets
+from dsva.zeroshot.evaluate import report
 from dsva.zeroshot.pictures import draw_confusion, draw_curve
 from dsva.zeroshot.results import NO_GAMMA, NO_WEIGHTS, RESULTS, Results, Weights, choose_gamma, measure, provenance
 from dsva.zeroshot.scores import Decisions, curve, decide
@@ -18,6 +20,7 @@ from dsva.zeroshot.splits import load_split
 from dsva.zeroshot.tables import Table, per_class, summary
 from shards.errors import UserError
 
+PICTURES = [f"confusion_{kind}_{head}.png" for kind in ("zsl", "gzsl") for head in ("proto", "main")] + ["seen_unseen.png"]
 AID = Path(__file__).parents[2] / "configs" / "aid"
 
 
@@ -151,6 +154,39 @@ def test_names_are_text_and_not_markup() -> None:
     screen = StringIO()
     Console(file=screen, width=80).print(table.rich())
     assert "[red]x" in screen.getvalue()
+
+
+def reported(of: Experiment) -> tuple[Results, str]:
+    """Results that were written into the run's folder, and what was said."""
+    said, seen = StringIO(), {"proto": decisions(of), "main": decisions(of, 1)}
+    made = report(of, seen, provenance(of, 300, "ab" * 32, "cpu"), Console(file=said, width=400))
+    return made, said.getvalue()
+
+
+def test_a_report_has_all_its_pictures(tmp_path: Path) -> None:
+    of = experiment(run={"dir": tmp_path})
+    _, said = reported(of)
+    assert "could not be drawn" not in said
+    assert sorted(file.name for file in tmp_path.glob("*.png")) == sorted(PICTURES)
+
+
+def test_a_picture_that_fails_costs_no_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, **_: object) -> None:
+        assert Results.read(path.parent / RESULTS), "the figures are written before"
+        raise ValueError("no such [sign]")
+
+    of = experiment(run={"dir": tmp_path})
+    before, _ = reported(of)
+    monkeypatch.setattr(pictures, "draw_confusion", fail)
+    after, said = reported(of)
+    assert Results.read(tmp_path / RESULTS).heads == after.heads == before.heads
+    for name in PICTURES[:4]:  # those that show other figures are gone
+        assert (
+            f"warning: {tmp_path / name} could not be drawn (ValueError: no such [sign]): the figures are whole without it" in said
+        )
+        assert not (tmp_path / name).exists()
+    assert (tmp_path / PICTURES[4]).is_file()
+    assert "Test on 25_5" in said
 
 
 def test_pictures_are_png_and_the_same_each_time(tmp_path: Path) -> None:

@@ -51,6 +51,31 @@ def test_the_terminal_shows_every_class_group_and_neighbour(tmp_path: Path) -> N
     assert "how the rows were made is not recorded" in text
 
 
+def test_equal_rows_and_attributes_that_do_not_vary_are_told(tmp_path: Path) -> None:
+    value = {"classes": ["森林", "[b]", "C"], "groups": {"g": ["x", ":y:"]}, "matrix": [[1, 2], [1, 2], [3, 2]]}
+    (tmp_path / "a.json").write_text(json.dumps(value))
+    screen = StringIO()
+    print_table(load(tmp_path / "a.json"), Console(file=screen, width=200))
+    text = screen.getvalue()
+    assert "equal rows, which no score can tell apart: 森林, [b]" in text
+    assert "the same in all classes, 1 attributes: :y:" in text
+    assert "森林 |  |" in text
+    assert "   C |█ |" in text
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.csv", "a.mat"])
+def test_what_is_no_number_is_refused_by_its_class_and_attribute(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name == "a.json":
+        path.write_text('{"classes": ["A", "B"], "groups": {"g": ["attribute 1", "attribute 2"]}, "matrix": [[0, 1], [1, NaN]]}')
+    elif name == "a.csv":
+        path.write_text("class,attribute 1,attribute 2\nA,0,1\nB,1,nan\n")
+    else:
+        savemat(path, {"att": np.array([[0, 1], [1, np.nan]]), "allclasses_names": np.array([["A"], ["B"]], object)})
+    with pytest.raises(UserError, match=rf"{name}: class 'B', attribute 'attribute 2' is not a finite number: correct it"):
+        invoke("show", str(path))
+
+
 def test_the_picture_is_a_png_and_the_same_each_time(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         assert f"drawn: {tmp_path / name}" in invoke("show", f"{AID_TABLE}", "--png", f"{tmp_path / name}")
