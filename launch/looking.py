@@ -183,11 +183,14 @@ def _viewer(
 ) -> "Viewer":
     """Open the run, and say where the rows of new classes come from."""
     from dsva.viewer import New, Viewer
+    from dsva.zeroshot.apart import alike, listed
 
     rows, described, clip = new
     viewer = Viewer.open(run_dir, head, classes or [], New(rows, described or (), clip))
     for name, text in viewer.made.items():
         console.print(escape(f"{name}: {text}"))
+    for equal in alike(viewer.judge.rows.compared(viewer.judge.rows.values).cpu().numpy(), viewer.judge.names):
+        console.print(f"[bold yellow]warning:[/] {escape(listed(equal))} have equal rows: no score can tell these classes apart")
     return viewer
 
 

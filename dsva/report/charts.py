@@ -189,7 +189,7 @@ def _placed(point: Point) -> bool:
 
 def _beside(names: Sequence[str]) -> float:
     """Return the width of the room for names at the side."""
-    return 12 + 6.4 * max(map(columns, names), default=0)
+    return 12 + 7 * max(map(columns, names), default=0)
 
 
 def _tip(text: str) -> str:

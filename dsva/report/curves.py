@@ -56,17 +56,15 @@ def seen_unseen_charts(results: Results, decisions: Mapping[str, Decisions]) -> 
 
 
 def _over_gamma(source: str, steps: Curve, gamma: float) -> Chart:
-    # Between the breaks the figures are constant, and so beyond the first and the last; there may be none.
-    inner = steps.breaks.tolist()
-    after = inner[-1] + 1e-6 if inner else gamma
-    at = [min(gamma, *inner, after), *inner, after, max(gamma, after)]
+    # Steps: constant up to the first break, between breaks and beyond the last one; there may be none.
+    low, high = float(steps.breaks.min(initial=gamma)), float(steps.breaks.max(initial=gamma))
+    at = [low, *np.repeat(steps.breaks, 2).tolist(), high]
     seen, unseen = 100 * steps.seen, 100 * steps.unseen
-    values = {"S": seen, "U": unseen, "H": harmonic(seen, unseen)}
     used = np.searchsorted(steps.breaks, gamma, side="left")
     lines = []
-    for name, value in values.items():
-        here = float(value[used])
-        points = list(zip(at, [float(value[0]), *value.tolist(), float(value[-1])], strict=True))
+    for name, values in {"S": seen, "U": unseen, "H": harmonic(seen, unseen)}.items():
+        here = float(values[used])
+        points = list(zip(at, np.repeat(values, 2).tolist(), strict=True))
         lines.append(Line(name, points, [((gamma, here), f"{name} {here:.1f} %")]))
     caption = f"Scores by {source}: S, U and H (percent) over gamma; the dots are at the gamma that was used, {gamma:.4g}."
     return line_chart(caption, lines, "gamma", ""), caption

@@ -27,13 +27,15 @@ def check_rows(table: AttributeTable, sets: ImageSets, rows: "ClassRows") -> Ima
         rows: of these classes, as scores meet them.
 
     Raises:
-        UserError: all seen classes have the same row, so that there is nothing to learn.
+        UserError: all seen classes have the same row, so that there is nothing to learn, or strengths are too large.
     """
+    if not rows.values.isfinite().all():
+        raise UserError(f"{table.path}: strengths are too large to be standardised in float32: give them in another unit")
     same = unvarying(rows.values[: sets.n_seen].numpy())
     if len(same) == len(table.names):
         raise UserError(
-            f"{table.path}: no attribute differs between the {sets.n_seen} seen classes, so there is nothing to learn: "
-            "correct the rows, or give a split with more seen classes"
+            f"{table.path}: no attribute tells the seen classes ({sets.n_seen}) apart, so there is nothing to learn: "
+            "give rows that differ more, or a split with more seen classes"
         )
     told = [
         f"{table.path.name} has equal rows for {listed(group)}: no score can tell these classes apart"

@@ -179,7 +179,8 @@ def _table(path: Path, sha256: str, classes: Any, names: list[str], matrix: Any)
     classes = strings(classes, path, "the list of classes")
     attributes = strings(names, path, "the list of attributes")
     try:
-        numbers = np.array(matrix, np.float32)
+        with np.errstate(over="ignore"):  # too large is not finite, see below
+            numbers = np.array(matrix, np.float32)
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: the matrix is not a table of numbers with rows of one length ({error}): correct it") from None
     if numbers.shape != (len(classes), len(attributes)):

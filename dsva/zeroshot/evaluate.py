@@ -144,7 +144,7 @@ def _draw(path: Path, draw: Callable[[Path], None], console: Console) -> None:
         path.unlink(missing_ok=True)
         draw(path)
     except Exception as error:  # whatever names and numbers make the drawing library trip over
-        why = f"{path} could not be drawn ({type(error).__name__}: {error}): the figures are whole without it"
+        why = f"{path} could not be drawn ({type(error).__name__}: {error}): the figures are whole, `dsva eval` draws it again"
         console.print(f"[bold yellow]warning:[/] {escape(why)}", soft_wrap=True)
 
 

@@ -1,6 +1,5 @@
 """Pictures of results as PNG files: the confusion matrix, and S against U over all gammas."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 

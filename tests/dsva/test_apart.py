@@ -60,8 +60,15 @@ def test_seen_classes_that_are_all_alike_are_refused(tiny: Noise, tmp_path: Path
     def all_alike(matrix: np.ndarray) -> None:
         matrix[:6] = matrix[0]
 
-    with pytest.raises(UserError, match=r"a\.json: no attribute differs between the 6 seen classes, so there is nothing to learn"):
+    with pytest.raises(UserError, match=r"a\.json: no attribute tells the seen classes \(6\) apart, so there is nothing to learn"):
         opened(tiny, tmp_path, all_alike, f"scores.kind={kind}")
+
+
+def test_strengths_beyond_float32_are_refused(tiny: Noise, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.json: strengths are too large to be standardised in float32"):
+        opened(tiny, tmp_path, lambda matrix: matrix.__imul__(2e38))
+    with pytest.raises(UserError, match=r"a\.json: class 'class_0', attribute 'round' is not a finite number"):
+        opened(tiny, tmp_path, lambda matrix: matrix.__imul__(1e300))
 
 
 def test_groups_are_found_in_their_order_and_zeros_have_no_sign() -> None:

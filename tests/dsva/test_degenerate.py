@@ -1,5 +1,6 @@
 """Every figure, table and picture of scores that say little: nothing right, all equal, one class, one image, and their like."""
 
+import itertools
 import json
 import math
 import re
@@ -204,13 +205,21 @@ def test_where_nothing_is_right_the_lines_lie_at_zero() -> None:
     assert "gamma that was used, 0.7" in over[0][1]
 
 
-def test_over_gamma_the_figures_are_steps_to_both_sides() -> None:
-    case = CASES["gamma lets no seen class win"]
+def test_over_gamma_the_figures_are_steps_and_the_dots_lie_on_them() -> None:
+    labels = np.array([0, 1, 2, 3])
+    scores = np.array([[3, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [2, 0, 0, 1]], float)
+    case = Case(scores, labels, 2, gamma=2.0)
     _, (drawing, _), *_ = seen_unseen_charts(case.results(), case.decisions)
-    s, u, _ = ElementTree.fromstring(drawing.svg).iter("polyline")
-    heights = [[float(point.split(",")[1]) for point in line.attrib["points"].split()] for line in (s, u)]
-    assert heights[0][0] == heights[1][-1] == min(heights[0])  # S is 100 % on the left, U on the right
-    assert heights[0][-1] == heights[0][-2] == heights[1][0] == max(heights[0])
+    places = []
+    for line in ElementTree.fromstring(drawing.svg).iter("polyline"):
+        at = [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
+        assert all(a[0] == b[0] or a[1] == b[1] for a, b in itertools.pairwise(at))
+        places.append(at)
+    assert places[0][0][1] == places[1][-1][1] == min(y for _, y in places[0])  # S is 100 % on the left, U on the right
+    assert places[0][-1][1] == places[1][0][1] == max(y for _, y in places[0])
+    for at, mark in zip(places, ElementTree.fromstring(drawing.svg).iter("circle"), strict=True):
+        x, y = float(mark.attrib["cx"]), float(mark.attrib["cy"])
+        assert any(a[0] <= x <= b[0] and y == a[1] == b[1] for a, b in itertools.pairwise(at))
 
 
 def sweep_of(case: Case, folder: Path) -> Manifest:

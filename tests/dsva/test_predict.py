@@ -196,6 +196,15 @@ def test_csv_is_printed_or_written(
     assert "must end in .csv or .json" in capsys.readouterr().err
 
 
+def test_candidates_with_equal_rows_are_told(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.json").write_text(json.dumps({"[Mere]": row("Pond"), "Reservoir": row("Port")}))
+    given = ["predict", run_dir, "Pond/pond_1", "--class", "unseen", "--rows", tmp_path / "rows.json"]
+    assert call(monkeypatch, *given) == 0
+    assert capsys.readouterr().err.count("warning: Pond, [Mere] have equal rows: no score can tell these classes apart\n") == 1
+
+
 def test_all_images_bad_is_told_too(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff")
     assert call(monkeypatch, "predict", run_dir, tmp_path / "bad.jpg", "--out", tmp_path / "made.csv") == 2

@@ -1,6 +1,7 @@
 """The page of a run: its figures, and how it looks and works in a real browser."""
 
 import io
+import json
 import re
 import shutil
 from pathlib import Path
@@ -9,14 +10,16 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from browser import CONTRAST, Page
+from odd_names import ODD
 from PIL import Image
 from small_runs import SEEN, UNSEEN
 
 from dsva.report.build import write_report
 from dsva.report.charts import WIDE, Bars, Line, bar_chart, line_chart, matrix
 from dsva.report.curves import correlations, training_charts
-from dsva.report.page import Charts, write_page
+from dsva.report.page import Charts, Decision, Gallery, TableSection, write_page
 from dsva.zeroshot.results import RESULTS, Results
+from dsva.zeroshot.tables import Table
 from shards.errors import UserError
 
 EVIL = """</svg><script>alert("1")</script> & 'x'"""
@@ -121,6 +124,28 @@ def test_filters_work_by_keyboard_alone(tab: Page, report: Path) -> None:
         assert shown(tab) == wanted
         assert tab.run("document.querySelector('output').textContent") == f"{len(wanted)} of {len(every)} pictures"
     assert tab.complaints == []
+
+
+def test_a_page_of_odd_names_shows_them_and_filters_by_each(tab: Page, tmp_path: Path) -> None:
+    data = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(data, "PNG")
+    every = [Decision(data.getvalue(), name, name, name) for name in ODD]
+    table = Table(ODD[0], ("class", *ODD), [[name, *ODD] for name in ODD])
+    drawings = [(bar_chart(name, ODD, [Bars(name, [1.0] * len(ODD)), Bars("b", [0.5] * len(ODD))], 0, 1), name) for name in ODD]
+    write_page(tmp_path / "page.html", ODD[8], ODD[8], [TableSection(table), Gallery(ODD[1], every), Charts(ODD[2], drawings)])
+    tab.open(tmp_path / "page.html")
+    assert tab.complaints == []
+    as_text = [name.replace("\udcff", "\\udcff") for name in ODD]
+    assert tab.run("[...document.querySelectorAll('tbody th')].map(cell => cell.textContent)") == as_text
+    assert tab.run("[...document.querySelectorAll('svg')].every(svg => svg.getBoundingClientRect().height > 50)")
+    cut = "[...document.querySelectorAll('svg text.end')].filter(text => text.getBBox().x < 0).map(text => text.textContent)"
+    assert tab.run(cut) == []
+    choose = (
+        "const box = document.querySelector('select'); box.value = {}; box.dispatchEvent(new Event('change', {{bubbles: true}}))"
+    )
+    for name in as_text:
+        tab.run(f"{{ {choose.format(json.dumps(name))} }}")
+        assert shown(tab) == [[name, "right"]]
 
 
 def test_without_its_script_nothing_is_hidden(report: Path, tab: Page, tmp_path: Path) -> None:
