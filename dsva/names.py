@@ -1,15 +1,13 @@
 """Names as people gave them, made fit to be looked at: nothing in them is hidden, and none is too long for its place."""
 
-import unicodedata
-
 from rich.cells import cell_len, set_cell_size
 
-UNSEEN = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode: controls, halves of a pair, separators of lines
+from shards.files import without_control
 
 
 def short(text: str, longest: int = 40) -> str:
     """Return a text in at most `longest` columns; what is no sign, such as the end of a line, stands as Python writes it."""
-    shown = "".join(repr(sign)[1:-1] if unicodedata.category(sign) in UNSEEN else sign for sign in text)
+    shown = without_control(text)
     return shown if columns(shown) <= longest else set_cell_size(shown, longest - 1).rstrip() + "…"
 
 

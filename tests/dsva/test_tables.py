@@ -1,17 +1,16 @@
 """Names in tables are text in every form: markdown and LaTeX show them sign by sign, and none ends a row."""
 
-import csv
 import re
 from io import StringIO
 
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from odd_names import ODD, names
 from rich.console import Console
 
 from dsva.zeroshot.tables import Table
-from launch.sweep.table import as_csv, as_latex
+from launch.sweep.table import as_latex
 
 ROWS = st.lists(st.tuples(names, names), min_size=1, max_size=4)
 SIGN = r"\\[&%$#_{}]|\\text\w+\{\}|\$\\pm\$|\{[\[\]*]\}|[^\\&%$#_{}~^\[\]*<>|]"
@@ -45,14 +44,6 @@ def test_latex_holds_nothing_but_escaped_signs(rows: list[tuple[str, str]]) -> N
     for line in lines:
         assert re.fullmatch(rf"({SIGN})* & ({SIGN})* \\\\", line)
     assert text.split("\\end{tabular}\n")[1] == "% a note \\input{x}\n"
-
-
-@given(ROWS)
-@example([(name, name) for name in ODD])
-def test_csv_gives_the_cells_back(rows: list[tuple[str, str]]) -> None:
-    assume(not any("\r" in cell for row in rows for cell in row))  # Python's csv writes it without quotes
-    read = list(csv.reader(StringIO(as_csv(Table("t", ("a", "b"), rows)), newline="")))
-    assert read == [["a", "b"], *map(list, rows)]
 
 
 def test_the_terminal_shows_names_as_they_are() -> None:
