@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from dsva.fonts import DEFAULT, families, hint, lacking
+from shards.files import replace_with
 
 DPI = 120
 MAX_PIXELS, MAX_SIDE = 64_000_000, 32_000  # of a picture; one that would be larger is drawn with fewer dots to the inch
@@ -50,9 +51,7 @@ def picture(
         # No version of the drawing library in the file.
         figure.savefig(data, format="png", dpi=dpi, metadata={"Software": None})
     if isinstance(target, Path):
-        beside = target.with_name(f".{target.name}.writing")
-        beside.write_bytes(data.getvalue())
-        beside.replace(target)
+        replace_with(target, data.getvalue())
 
 
 def _use_fonts(figure: Figure) -> None:
