@@ -17,8 +17,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from dsva.files import write_atomically
 from dsva.fonts import DEFAULT, families, hint, lacking
-from shards.files import replace_with
 
 DPI = 120
 MAX_PIXELS, MAX_SIDE = 64_000_000, 32_000  # of a picture; one that would be larger is drawn with fewer dots to the inch
@@ -51,7 +51,7 @@ def picture(
         # No version of the drawing library in the file.
         figure.savefig(data, format="png", dpi=dpi, metadata={"Software": None})
     if isinstance(target, Path):
-        replace_with(target, data.getvalue())
+        write_atomically(target, data.getvalue())
 
 
 def _use_fonts(figure: Figure) -> None:

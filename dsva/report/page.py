@@ -172,9 +172,7 @@ def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -
         parts.append("</section>")
     parts.append(f"</main></div><script>{SCRIPT}</script></body></html>\n")
     text = "\n".join(part for part in parts if part)
-    write_atomically(
-        path, text.encode(errors="backslashreplace")
-    )  # what is no text stands as Python writes it
+    write_atomically(path, text.encode(errors="backslashreplace"))  # what is no text stands as Python writes it
 
 
 def _head(title: str) -> str:
