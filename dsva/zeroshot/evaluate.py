@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dsva.config import EvalConfig
 from dsva.experiment import Experiment
-from dsva.files import write_atomically
+from dsva.files import NoRoomError, write_atomically
 from dsva.model.dsva import DSVA
 from dsva.model.losses import main_scores
 from dsva.model.scores import ClassRows
@@ -139,10 +139,16 @@ def _pictures(
 
 
 def _draw(path: Path, draw: Callable[[Path], None], console: Console) -> None:
-    """Draw a picture in place of an older one. The figures are written by now: without it, nothing is lost but a picture."""
+    """Draw a picture in place of an older one. The figures are written by now: without it, nothing is lost but a picture.
+
+    Raises:
+        NoRoomError: there is no room for it, which is no fault of the picture.
+    """
     try:
         path.unlink(missing_ok=True)
         draw(path)
+    except NoRoomError:
+        raise
     except Exception as error:  # whatever names and numbers make the drawing library trip over
         why = f"{path} could not be drawn ({type(error).__name__}: {error}): the figures are whole, `dsva eval` draws it again"
         console.print(f"[bold yellow]warning:[/] {escape(why)}", soft_wrap=True)

@@ -35,9 +35,9 @@ ENDED = [
     "starts.jsonl",
     "decisions",
     "results.md",
+    "results.json",
     "confusion",
     "seen_",
-    "results.json",
 ]
 
 
