@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from PIL import ImageColor
 
-from dsva.zeroshot.pictures import DPI, save
+from dsva.drawing import DPI, picture
+from dsva.names import short
 from shards.decode import Pixels
 from shards.index import ShardSet
 from shards.loader import Reader
@@ -74,18 +74,19 @@ class PairListing:
     def _sheet(self, pairs: Sequence[NearDuplicate], readers: Sequence[Reader], path: Path) -> None:
         columns, rows = min(len(pairs), COLUMNS), -(-len(pairs) // COLUMNS)
         canvas = np.full((rows * _HEIGHT + _GAP, columns * _WIDTH + _GAP, 3), 255, np.uint8)
-        figure = Figure(figsize=(canvas.shape[1] / DPI, canvas.shape[0] / DPI))
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_axis_off()
-        for place, pair in enumerate(pairs):
-            top, left = _GAP + place // COLUMNS * _HEIGHT, _GAP + place % COLUMNS * _WIDTH
-            if self.classes_differ(pair):
-                canvas[top - _FRAME : top + _SIDE + _FRAME, left - _FRAME : left + 2 * _SIDE + _FRAME] = ImageColor.getrgb(_MARK)
-            for number, sample in enumerate((pair.first, pair.second)):
-                _paste(canvas, readers[sample.place], sample.id, top, left + number * _SIDE)
-            self._caption(axes, pair, top + _SIDE, left)
-        axes.imshow(canvas, interpolation="nearest", aspect="auto")
-        save(figure, path)
+        with picture(path, canvas.shape[1] / DPI, canvas.shape[0] / DPI) as figure:
+            axes = figure.add_axes((0, 0, 1, 1))
+            axes.set_axis_off()
+            for place, pair in enumerate(pairs):
+                top, left = _GAP + place // COLUMNS * _HEIGHT, _GAP + place % COLUMNS * _WIDTH
+                if self.classes_differ(pair):
+                    canvas[top - _FRAME : top + _SIDE + _FRAME, left - _FRAME : left + 2 * _SIDE + _FRAME] = ImageColor.getrgb(
+                        _MARK
+                    )
+                for number, sample in enumerate((pair.first, pair.second)):
+                    _paste(canvas, readers[sample.place], sample.id, top, left + number * _SIDE)
+                self._caption(axes, pair, top + _SIDE, left)
+            axes.imshow(canvas, interpolation="nearest", aspect="auto")
 
     def _caption(self, axes: Axes, pair: NearDuplicate, top: int, left: int) -> None:
         differ = self.classes_differ(pair)
@@ -94,17 +95,13 @@ class PairListing:
         for sample in (pair.first, pair.second):
             _, key, name, split = self._told(sample)
             told = ", ".join(part for part in ("" if key.startswith(f"{name}/") else name, split) if part)
-            lines.append(_short(f"{key} ({told})" if told else key))
+            lines.append(short(f"{key} ({told})" if told else key, _LETTERS))
         for number, line in enumerate(lines):
             ink = _MARK if differ and number == 0 else "black"
-            axes.text(left, top + _FRAME + number * _LINE, line, fontsize=_FONT, va="top", color=ink, parse_math=False)
+            axes.text(left, top + _FRAME + number * _LINE, line, fontsize=_FONT, va="top", color=ink)
 
 
 def _paste(canvas: Pixels, reader: Reader, sample: int, top: int, left: int) -> None:
     pixels = np.empty((_SIDE, _SIDE, 3), np.uint8)
     reader.decode(sample, pixels)
     canvas[top : top + _SIDE, left : left + _SIDE] = pixels
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LETTERS else text[: _LETTERS - 1] + "…"
