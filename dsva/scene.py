@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dsva.drawing import picture
-from dsva.names import short
+from dsva.lettering import short
 from dsva.raster import Scene, open_scene
 from dsva.viewer import Viewer
 from dsva.zeroshot.judge import look

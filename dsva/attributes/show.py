@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dsva.drawing import picture
-from dsva.names import columns, short
+from dsva.lettering import columns, short
 from dsva.zeroshot.apart import alike, listed, unvarying
 from dsva.zeroshot.attributes import AttributeTable
 from dsva.zeroshot.tables import Table

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from PIL import ImageColor
 
 from dsva.drawing import DPI, picture
-from dsva.names import short
+from dsva.lettering import short
 from shards.decode import Pixels
 from shards.index import ShardSet
 from shards.loader import Reader

@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from dsva.drawing import picture
-from dsva.names import short
+from dsva.lettering import short
 from dsva.report.explain import Explanation
 from dsva.report.overlays import Pixels, overlay
 

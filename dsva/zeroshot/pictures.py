@@ -9,7 +9,7 @@ from matplotlib.colors import PowerNorm
 from numpy.typing import NDArray
 
 from dsva.drawing import picture
-from dsva.names import columns, short
+from dsva.lettering import columns, short
 from dsva.zeroshot.scores import Curve, harmonic
 
 MAX_NUMBERED = 40  # with more classes the cells are too small for numbers

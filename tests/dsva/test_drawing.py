@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,7 +24,7 @@ from PIL import Image
 from dsva import drawing, fonts
 from dsva.attributes.show import draw_table
 from dsva.drawing import picture
-from dsva.names import columns, short
+from dsva.lettering import columns, short
 from dsva.report.explain import Explanation
 from dsva.report.panels import panel
 from dsva.scene import ClassMap, _draw
@@ -102,6 +103,13 @@ def test_no_name_stops_a_picture(given: list[str], tmp_path_factory: pytest.Temp
     for draw in PICTURES:
         draw(given, folder / f"{draw.__name__}.png")
     assert len(list(folder.iterdir())) == len(PICTURES)
+
+
+def test_no_picture_is_made_elsewhere() -> None:
+    root = Path(drawing.__file__).parents[1]
+    files = [file for package in ("dsva", "launch", "shards") for file in (root / package).rglob("*.py")]
+    made = [file.name for file in files if re.search(r"\bFigure\(|savefig|pyplot", file.read_text())]
+    assert made == ["drawing.py"]
 
 
 def written(text: str, target: Path | io.BytesIO) -> Text:

@@ -159,7 +159,7 @@ def test_names_are_text_and_not_markup() -> None:
 def reported(of: Experiment) -> tuple[Results, str]:
     """Results that were written into the run's folder, and what was said."""
     said, seen = StringIO(), {"proto": decisions(of), "main": decisions(of, 1)}
-    made = report(of, seen, provenance(of, 300, "ab" * 32, "cpu"), Console(file=said, width=400))
+    made = report(of, seen, provenance(of, Weights(300, "ab" * 32, "cd" * 32), "cpu"), Console(file=said, width=400))
     return made, said.getvalue()
 
 
