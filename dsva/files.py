@@ -158,10 +158,22 @@ def append_line(path: Path, values: Mapping[str, Any]) -> None:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Return the objects of a file with one in JSON a line, but for what a kill or a full disk has left of others."""
-    found = []
-    for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
-        with suppress(ValueError, RecursionError):
-            value = json.loads(line)
-            if isinstance(value, dict):
-                found.append(value)
-    return found
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    return [found for line in lines if (found := as_object(line))]
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the object of a small JSON file of notes; empty where there is no such file, or none that can be read."""
+    try:
+        return as_object(path.read_text(errors="replace"))
+    except OSError:
+        return {}
+
+
+def as_object(text: str) -> dict[str, Any]:
+    """Return the object that JSON text holds; empty where it holds something else, or is damaged."""
+    with suppress(ValueError, RecursionError):
+        value = json.loads(text)
+        if isinstance(value, dict):
+            return value
+    return {}

@@ -9,12 +9,20 @@ from dsva.files import read_lines
 
 STARTS = "starts.jsonl"
 FROM = "from_step"
+KEEP_EVERY = "keep_every"
 
 
 def noted_inputs(folder: Path) -> dict[str, Any] | None:
     """Return the digests that the newest start of a run has noted, by configuration key; None where none did."""
     noted = [start["inputs"] for start in read_lines(folder / STARTS) if isinstance(start.get("inputs"), dict)]
     return noted[-1] if noted else None
+
+
+def kept_for_good(folder: Path, step: int) -> bool:
+    """Tell whether the start that saved the checkpoint after `step` steps was to keep it for good."""
+    by = [start for start in read_lines(folder / STARTS) if isinstance(start.get("step"), int) and start["step"] < step]
+    every = by[-1].get(KEEP_EVERY) if by else None
+    return isinstance(every, int) and every > 0 and step % every == 0
 
 
 def trained_by(folder: Path, step: int) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dsva.files import write_atomically
+from dsva.files import as_object, read_object, write_atomically
 from dsva.train.contents import stored
 from dsva.train.gate import ASKED, CHECKPOINTS, JOB
 
@@ -44,10 +44,7 @@ class JobFolder:
 
     def read(self, name: str) -> dict[str, Any] | None:
         """Return one of the folder's small JSON files; None where there is none, or none that can be read."""
-        try:
-            return dict(json.loads((self.path / name).read_text()))
-        except (OSError, ValueError, TypeError):
-            return None
+        return read_object(self.path / name) or None
 
     def write(self, name: str, **values: Any) -> None:
         """Write one of the folder's small JSON files, with the time, in one step."""
@@ -87,18 +84,18 @@ class JobFolder:
 
     def count(self, note: str) -> int:
         """Return how often a thing has happened since the newest checkpoint, this time included; `note` holds the last time's."""
-        before = self.read(note)
-        return int(before["count"]) + 1 if before and before["step"] == self.step() else 1
+        before = self.read(note) or {}
+        return int(before.get("count", 0)) + 1 if before.get("step") == self.step() else 1
 
     def metrics(self) -> dict[str, Any]:
         """Return the newest value of each metric in the last lines of metrics.jsonl; empty where there are none."""
         try:
             with (self.run / "metrics.jsonl").open("rb") as file:
                 file.seek(max(0, file.seek(0, 2) - TAIL))
-                lines = [line for line in file.read().split(b"\n") if line.endswith(b"}") and line.startswith(b"{")]
-            return {name: value for line in lines for name, value in json.loads(line).items()}
-        except (OSError, ValueError):
+                lines = file.read().decode(errors="replace").split("\n")
+        except OSError:
             return {}
+        return {name: value for line in lines for name, value in as_object(line).items()}
 
 
 def now() -> str:

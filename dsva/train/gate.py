@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dsva.config import Config, load
-from dsva.starts import noted_inputs
+from dsva.starts import STARTS, noted_inputs
 from dsva.train.mistakes import REFUSED
+from dsva.yaml_files import read_mapping
 from dsva.zeroshot.results import RESULTS, Results
 from shards.errors import UserError
 
@@ -27,6 +28,18 @@ FREE |= {("train", "engine"), ("train", "deepspeed"), ("train", "accumulation"),
 FREE |= {("eval", "batch_size"), ("validation", "every"), ("faults", "hang_seconds")}
 # These change nothing that is learnt, but the figures: a run that is complete is scored with others by `dsva eval`.
 FIGURES: set[Key] = {("eval", "gamma"), ("eval", "validation_run")}
+
+
+class DamagedRecordError(UserError):
+    """The configuration that a run has noted is gone, cannot be read, or not to its end.
+
+    Attributes:
+        reason: with the file.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{reason}: `dsva train` with the configuration that the run began with writes it anew, and goes on")
 
 
 class Standing(Enum):
@@ -48,8 +61,11 @@ def admit(folder: Path, config: Config, inputs: Mapping[str, str] | None = None)
     Raises:
         UserError: there is another run, one that was submitted and has not begun, or something else.
     """
-    if (folder / CONFIG).is_file():
-        refuse_other(folder, load(folder / CONFIG), config)
+    if (folder / CONFIG).is_file() or (folder / STARTS).is_file():
+        try:
+            refuse_other(folder, recorded(folder), config)
+        except DamagedRecordError as damage:
+            _compare_otherwise(folder, config, inputs or {}, damage)
         _refuse_other_inputs(folder, inputs or {})
         return Standing.COMPLETE if _complete(folder, config.train.steps) else Standing.BEGUN
     ours = (".lock", REFUSED, JOB, f".{CONFIG}.writing")  # the last from a start that was killed right away
@@ -60,6 +76,22 @@ def admit(folder: Path, config: Config, inputs: Mapping[str, str] | None = None)
             folder, asked, config, " that has not begun", f"; or cancel the job that waits for it, and delete {folder / JOB}"
         )
     return Standing.NEW
+
+
+def recorded(folder: Path) -> Config:
+    """Return the configuration that the run in `folder` has noted.
+
+    Raises:
+        DamagedRecordError: it is damaged.
+    """
+    file = folder / CONFIG
+    try:
+        found, values = load(file), read_mapping(file)
+    except UserError as error:
+        raise DamagedRecordError(f"the run's record is damaged, {str(error).rpartition(': ')[0]}") from None
+    if "seed" not in values.get("run", {}):  # what follows it in the file says nothing of what is computed
+        raise DamagedRecordError(f"the run's record is damaged, {file} is cut off before run.seed")
+    return found
 
 
 def differences(before: Config, now: Config, but: set[Key]) -> Iterator[tuple[str, Any, Any]]:
@@ -78,6 +110,26 @@ def refuse_other(folder: Path, before: Config, now: Config, which: str = "", men
         raise UserError(
             f"run.dir={folder} holds a run{which} with {was}, not {wanted}: give another run.dir, or what it began with{mend}"
         )
+
+
+def _compare_otherwise(folder: Path, config: Config, inputs: Mapping[str, str], damage: DamagedRecordError) -> None:
+    """Compare a configuration with what a job was asked for and with the newest checkpoint, where the record is damaged.
+
+    Raises:
+        UserError: it is another run's, or neither of them is there.
+    """
+    from dsva.train.belonging import refuse_other as refuse_other_checkpoint  # noqa: PLC0415 (imports torch)
+    from dsva.train.checkpoint import newest  # noqa: PLC0415
+
+    asked, (found, _) = _asked(folder), newest(folder / CHECKPOINTS)
+    if asked:
+        refuse_other(folder, asked, config)
+    if found and found.state.config:
+        refuse_other_checkpoint(found, config, inputs)
+    elif not asked:
+        raise UserError(
+            f"{damage.reason}, and nothing else in {folder} says what the run computes: put {CONFIG} back, or give another run.dir"
+        ) from None
 
 
 def _refuse_other_inputs(folder: Path, inputs: Mapping[str, str]) -> None:

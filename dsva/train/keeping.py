@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dsva.config import RunConfig
 from dsva.files import on_full_disk
+from dsva.starts import kept_for_good
 from dsva.train.checkpoint import best
 from dsva.train.contents import BEST, COMPLETE, PREFIX, DamagedError, described, folder_name, stored
 from dsva.train.folders import begin, beside, discard, link, publish, remove
@@ -41,14 +42,19 @@ class Keeper:
         apart = score == float("-inf") or _score(self._folder / folder_name(BEST, step)) == score
         if not apart and (apart := self._set_apart(step)):
             self._drop_worse(score, step)
-        keep, keep_every, every = self._config.keep, self._config.keep_every, self._config.checkpoint_every
+        keep, every = self._config.keep, self._config.checkpoint_every
         there = [named for named in stored(self._folder) if named.step <= newest]
         # The newest that the run would go back to after bad steps is kept besides.
         target = next((old.step for old in there if old.step <= sound and old.step % every == 0), None)
         for old in there[keep:]:
             only = old.step == step and not apart
-            if old.step != target and not only and not (keep_every and old.step % keep_every == 0):
+            if old.step != target and not only and not self._for_good(old.step):
                 discard(old.path)
+
+    def _for_good(self, step: int) -> bool:
+        # A later start that no longer says so takes back nothing.
+        every = self._config.keep_every
+        return bool(every and step % every == 0) or kept_for_good(self._folder.parent, step)
 
     def _set_apart(self, step: int) -> bool:
         """Give the checkpoint of `step` a second name, under which it stays; tell whether that could be done."""

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from dsva.files import Growing, NoRoomError, write_atomically
+from dsva.files import Growing, NoRoomError, as_object, write_atomically
 from dsva.train.board import Board
 
 METRICS = "metrics.jsonl"
@@ -131,8 +131,8 @@ def cut(path: Path, step: int) -> None:
     text = path.read_text(errors="replace") if path.is_file() else ""
     lines = []
     for line in text.split("\n")[:-1]:
-        with suppress(ValueError, TypeError, KeyError, RecursionError):
-            if json.loads(line)["step"] <= step:
+        with suppress(TypeError, KeyError):
+            if as_object(line)["step"] <= step:
                 lines.append(f"{line}\n")
     if (kept := "".join(lines)) != text:
         write_atomically(path, kept)

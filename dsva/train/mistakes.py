@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from dsva.files import read_object
 from shards.errors import UserError
 
 REFUSED = ".refused"  # in the run directory: the mistake, and in which start it was met
@@ -33,10 +34,9 @@ def mistakes_of_all(folder: Path, start: str, rank: int) -> Iterator[None]:
             beside.replace(file)
         raise
     except Exception:
-        told: dict[str, str] = {}
-        with suppress(OSError, ValueError):
-            # Listing the folder makes a network file system look afresh.
-            told = json.loads(file.read_text()) if file.name in os.listdir(folder) else {}  # noqa: PTH208
+        with suppress(OSError):
+            os.listdir(folder)  # noqa: PTH208 (makes a network file system look afresh)
+        told = read_object(file)
         if told.get("start") == start:
-            raise UserError(told["why"]) from None
+            raise UserError(str(told.get("why"))) from None
         raise

@@ -1,6 +1,6 @@
 """The run directory as a record: configuration, environment, command, code, every start.
 
-config.yaml          the resolved configuration
+config.yaml          the resolved configuration; damaged-config.yaml what was left of one that was damaged
 environment.json     versions, device, command line, code version
 code/                what the checkouts of its starts held beyond their commits, if anything
 starts.jsonl         every start: when, where, why, from which step, on which inputs, with which code
@@ -18,6 +18,7 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,9 +30,9 @@ from typing import Any, TextIO
 
 from dsva.code import running_code
 from dsva.config import Config, dump, load
-from dsva.files import NoRoomError, append_line, write_atomically
-from dsva.starts import STARTS
-from dsva.train.gate import CONFIG, admit
+from dsva.files import NoRoomError, append_line, read_object, room_for, write_atomically
+from dsva.starts import KEEP_EVERY, STARTS
+from dsva.train.gate import CONFIG, DamagedRecordError, admit, recorded
 from dsva.train.mistakes import REFUSED
 from shards.errors import UserError
 
@@ -69,10 +70,11 @@ def read_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
     """Return the configuration of the run in `folder`, with values changed by `overrides`.
 
     Raises:
-        UserError: no run lies there, or an override is wrong.
+        UserError: no run lies there, what it has noted is damaged, or an override is wrong.
     """
-    if not (folder / CONFIG).is_file():
+    if not (folder / CONFIG).is_file() and not (folder / STARTS).is_file():
         raise UserError(f"{folder} is not a run directory (it has no {CONFIG}): give one that `dsva train` wrote")
+    recorded(folder)
     return load(folder / CONFIG, overrides)
 
 
@@ -86,8 +88,8 @@ def why_started(folder: Path, environment: Mapping[str, str]) -> str:
     """Say why the run in `folder` is started, as far as the end before and Slurm have left word."""
     if not (folder / STARTS).is_file():
         why = "first start"
-    elif (folder / ENDED).is_file():
-        why = f"after: {json.loads((folder / ENDED).read_text())['why']}"
+    elif before := read_object(folder / ENDED).get("why"):
+        why = f"after: {before}"
     else:
         why = "after a crash or a kill, of which nothing was noted"
     restarts = int(environment.get("SLURM_RESTART_COUNT", "0"))
@@ -96,13 +98,24 @@ def why_started(folder: Path, environment: Mapping[str, str]) -> str:
 
 def unlike_before(folder: Path, hardware: Mapping[str, Any]) -> str:
     """Return a sentence on what `hardware` has that the last start had not and results depend on; empty if nothing, or no start."""
-    if not (folder / ENVIRONMENT).is_file():
-        return ""
-    before = json.loads((folder / ENVIRONMENT).read_text())
+    before = read_object(folder / ENVIRONMENT)
     changes = [f"{name} {before[name]} then, {now} now" for name, now in hardware.items() if before.get(name, now) != now]
     if not changes:
         return ""
     return f"{'; '.join(changes)}: the finished weights will not be those of an uninterrupted run to the last bit"
+
+
+def set_damaged_aside(folder: Path) -> str:
+    """Copy a configuration that cannot be read beside itself, before it is written anew; return a sentence on it, or nothing."""
+    file, aside = folder / CONFIG, folder / f"damaged-{CONFIG}"
+    try:
+        if file.is_file():
+            recorded(folder)
+    except DamagedRecordError:
+        with room_for(aside):
+            shutil.copyfile(file, aside)
+        return f"{file} was damaged and is written anew; what was left of it is kept as {aside.name}"
+    return ""
 
 
 def note_start(config: Config, step: int, inputs: Mapping[str, str], hardware: Mapping[str, Any], why: str) -> None:
@@ -129,6 +142,8 @@ def note_start(config: Config, step: int, inputs: Mapping[str, str], hardware: M
         write_atomically(folder / name, diff)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     start = {"time": now, "host": socket.gethostname(), "pid": os.getpid(), "step": step, "why": why}
-    append_line(folder / STARTS, {**start, "inputs": dict(inputs), "code": {**code, "diff": name}})
+    append_line(
+        folder / STARTS, {**start, KEEP_EVERY: config.run.keep_every, "inputs": dict(inputs), "code": {**code, "diff": name}}
+    )
     for name in (ENDED, REFUSED):
         (folder / name).unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from dsva.train.mistakes import mistakes_of_all
 from dsva.train.orphans import leave_with_launcher
 from dsva.train.phases import Phases
 from dsva.train.progress import set_aside
-from dsva.train.record import note_end, note_start, open_record, unlike_before, why_started
+from dsva.train.record import note_end, note_start, open_record, set_damaged_aside, unlike_before, why_started
 from dsva.train.slowest import slowest_table
 from dsva.train.spending import hardware
 from dsva.train.stopping import Lead, StoppedError, StopSignal
@@ -144,9 +144,9 @@ def _note_start(experiment: Experiment, ranks: Ranks, step: int, back: GoBackErr
     config = experiment.config
     here = {**hardware(ranks), "engine": config.train.engine, "accumulation": config.train.accumulation}
     why = "went back because of bad steps" if back else why_started(config.run.dir, os.environ)
-    if step:
-        for changed in filter(None, (unlike_before(config.run.dir, here), other_code(config.run.dir, step))):
-            console.print(f"[bold yellow]warning:[/] {escape(changed)}")
+    changes = (unlike_before(config.run.dir, here), other_code(config.run.dir, step)) if step else ()
+    for changed in filter(None, (set_damaged_aside(config.run.dir), *changes)):
+        console.print(f"[bold yellow]warning:[/] {escape(changed)}")
     note_start(config, step, experiment.hashes(), here, why)
 
 

@@ -1,6 +1,5 @@
 """What a run spends: operations against the device's peak, energy, and the summary of it all at the end."""
 
-import json
 import subprocess
 import time
 from collections.abc import Iterable
@@ -9,7 +8,7 @@ from typing import Any
 
 import torch
 
-from dsva.files import read_lines
+from dsva.files import read_lines, read_object
 from dsva.ranks import Ranks
 from dsva.zeroshot.results import Cost
 
@@ -66,13 +65,10 @@ def summed_up(metrics: Path, environment: Path) -> Cost | None:
         metrics: of the run.
         environment: environment.json of the run, for the device of its last start.
     """
-    try:
-        device = json.loads(environment.read_text())
-    except (OSError, ValueError):
-        return None
+    device = read_object(environment)
     lines = [line for line in read_lines(metrics) if "interval_seconds" in line]
     seconds = sum(line["interval_seconds"] for line in lines)
-    if not seconds:
+    if not seconds or "device_name" not in device:
         return None
     watts = _mean(lines, "watts")
     return Cost(

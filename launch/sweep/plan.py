@@ -122,7 +122,7 @@ class Manifest(BaseModel):
         """
         path = folder / MANIFEST
         try:
-            return cls.model_validate_json(path.read_text())
+            return cls.model_validate_json(path.read_bytes())
         except OSError:
             raise UserError(
                 f"{folder} holds no sweep (it has no {MANIFEST}): give the folder that `dsva sweep start` wrote"
