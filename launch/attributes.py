@@ -85,7 +85,10 @@ def build(
     table = build_table(tower, clip, words, chosen, Recipe(mode.value, rows.value, exemplars))
     table.write(out)
     Console().print(
-        f"{out}: {len(table.classes)} classes x {len(table.names)} attributes; {table.meaning}", highlight=False, soft_wrap=True
+        f"{out}: {len(table.classes)} classes x {len(table.names)} attributes; {table.meaning}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
 
 

@@ -26,7 +26,7 @@ def list_all(run_dir: RunFolder) -> None:
     """List the checkpoints of a run, the newest first."""
     from dsva.train.contents import BEST, DamagedError, described
 
-    table = Table("checkpoint", "step", "MiB", "written by", "score", title=f"{run_dir}", title_justify="left")
+    table = Table("checkpoint", "step", "MiB", "written by", "score", title=escape(f"{run_dir}"), title_justify="left")
     for named in _checkpoints(run_dir):
         name = f"{named.path.name} (best)" if named.path.name.startswith(BEST) else named.path.name
         try:

@@ -109,9 +109,10 @@ def main() -> None:
         if error.errno in FULL:
             sys.exit(_refused(f"{error.filename or 'a file'} cannot be written ({error.strerror}): make room, and try again"))
         # Of the file system, if it names a file: a name that is too long, a folder that is none, one that cannot be written.
-        if error.filename is None:
+        place = error.filename2 or error.filename  # where a file is renamed, the name that it should have
+        if place is None:
             raise
-        sys.exit(_refused(f"{error.filename} cannot be used ({error.strerror}): give another place, or mend that one"))
+        sys.exit(_refused(f"{place} cannot be used ({error.strerror}): give another place, or mend that one"))
 
 
 def _refused(sentence: str) -> int:

@@ -95,11 +95,12 @@ class BadSteps:
         if self._console is None:
             return
         more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
-        self._console.print(
-            f"[bold red]warning:[/] the loss or its gradient is not finite at step {step + 1}, which is left out "
+        told = (
+            f"the loss or its gradient is not finite at step {step + 1}, which is left out "
             f"({len(self.course.skipped)} of at most {self._config.skip_budget} within {self._config.skip_window} steps); "
             f"its images: {', '.join(keys[:NAMED])}{more}, all in {self._run / BAD_STEPS}"
         )
+        self._console.print(f"[bold red]warning:[/] {escape(told)}")
         note(self._run, self._console, step=step + 1, shift=self.course.shift, images=list(keys))
 
 

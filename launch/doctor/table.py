@@ -25,5 +25,5 @@ def view(findings: Sequence[Finding]) -> Table:
     for (check, _, mend), found in alike.items():
         verdict, nodes = found[0].verdict, list(dict.fromkeys(finding.node for finding in found))
         where = ", ".join(nodes) if len(nodes) <= NAMED else f"{nodes[0]} and {len(nodes) - 1} more nodes"
-        table.add_row(check, f"[{COLOURS[verdict]}]{verdict}[/]", escape(found[0].said), escape(mend), where)
+        table.add_row(check, f"[{COLOURS[verdict]}]{verdict}[/]", escape(found[0].said), escape(mend), escape(where))
     return table

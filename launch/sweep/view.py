@@ -44,7 +44,7 @@ def _table(folder: Path, chosen: Sequence[State]) -> Table:
         left, speed = state.seconds_left, f"{state.speed:.4g}" if state.speed else ""
         cell = Text(state.cell.name).append(f"\n{_relative(state.log, folder)}" if state.log else "", "dim")
         step, restarts = f"{state.step}/{state.cell.steps}", str(state.restarts or "")
-        made.add_row(cell, state.name, step, "" if left is None else _time(left), speed, state.score, restarts, state.node)
+        made.add_row(cell, state.name, step, "" if left is None else _time(left), speed, state.score, restarts, Text(state.node))
     return made
 
 
