@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from shards.content import what_it_is
 from shards.errors import UserError
 from shards.files import printable
+from shards.formats import what_it_is
 from shards.tar import BLOCK, padding
 
 MAX_EXTENDED_HEADER = 1 << 20
@@ -166,8 +166,8 @@ class _Scan:
         return DamagedTar(printable(self.path), f"{what} (at byte {at}): fetch or pack it again as a plain tar")
 
     def _no_tar(self) -> DamagedTar:
-        content = what_it_is(os.pread(self.descriptor, _START, 0))
-        return DamagedTar(printable(self.path), f"is no tar, but {content}") if content else self._damaged("is no tar", 0)
+        found = what_it_is(os.pread(self.descriptor, _START, 0))
+        return DamagedTar(printable(self.path), f"is no tar but {found[0]}: {found[1]}") if found else self._damaged("is no tar", 0)
 
 
 def _text(name: bytes) -> str:

@@ -13,3 +13,11 @@ def read_header(data: bytes) -> Header:
     if data.startswith(tiff.MAGICS):
         return tiff.header(data)
     return Header("", other.refusal(data))
+
+
+def what_it_is(start: bytes) -> tuple[str, str] | None:
+    """Return what the first bytes of a file show that it is, whatever its name, and the mend; None where they show nothing."""
+    if not start:
+        return "empty", "fetch it again"
+    kind = read_header(start).kind
+    return (f"a {kind} image", "give it its own ending") if kind else other.recognised(start)

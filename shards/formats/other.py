@@ -1,4 +1,4 @@
-"""What a file is that is no JPEG, PNG or TIFF, by its first bytes, and what can be done."""
+"""What a file is that is not what its name says, by its first bytes, and what can be done."""
 
 import re
 from collections.abc import Callable
@@ -8,7 +8,6 @@ from shards.formats import jpeg, png
 _NO = "is not a JPEG, PNG or TIFF image"
 _CONVERT = "convert it to one of them"
 _AGAIN = "fetch it again"
-_UNPACK = "unpack it"
 _EXPORT = "export its image as one of them"
 _HEAD = 4096
 
@@ -31,7 +30,13 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (rb"NITF0|NSIF0", "an NITF", _CONVERT),
     (rb"msid", "a MrSID", _CONVERT),
     (rb"%PDF-|%!PS", "a PDF or PostScript document", _EXPORT),
-    (rb"PK\x03\x04|PK\x05\x06|\x1f\x8b|BZh|\xfd7zXZ\0|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd|.{257}ustar", "an archive", _UNPACK),
+    (rb"\x1f\x8b", "a gzip file", "unpack it with gunzip"),
+    (rb"BZh", "a bzip2 file", "unpack it with bunzip2"),
+    (rb"\xfd7zXZ\0", "an xz file", "unpack it with unxz"),
+    (rb"\x28\xb5\x2f\xfd", "a zstd file", "unpack it with unzstd"),
+    (rb"PK\x03\x04|PK\x05\x06", "a ZIP file", "unpack it with unzip"),
+    (rb"7z\xbc\xaf|Rar!", "a 7z or RAR file", "unpack it with 7z"),
+    (rb".{257}ustar", "a tar", "unpack it with tar"),
     (rb"\x89HDF\r\n|CDF[\1\2\5]|\x93NUMPY|MATLAB 5\.0", "a file of arrays (HDF5, netCDF, NumPy or MATLAB)", _EXPORT),
     (rb"\0\x05\x16[\x00\x07]", "what macOS notes beside a file (AppleDouble)", "remove it"),
     (rb"\s*(?i:<!doctype html|<html|<head|<body)", "an HTML page, as failed downloads leave it", _AGAIN),
@@ -44,14 +49,19 @@ _MATCHES: tuple[tuple[Callable[[bytes], object], str, str], ...] = tuple(
 )
 
 
+def recognised(data: bytes) -> tuple[str, str] | None:
+    """Return what bytes are that begin like no JPEG, PNG or TIFF, such as "a GIF", and the mend; None for what is not known."""
+    head = data[:_HEAD].removeprefix(b"\xef\xbb\xbf")
+    return next(((name, mend) for matches, name, mend in _MATCHES if matches(head)), None)
+
+
 def refusal(data: bytes) -> str:
     """Say what bytes are that begin like no JPEG, PNG or TIFF; the text follows the file's name in messages."""
     if not data:
         return "is empty: fetch or copy it again"
-    head = data[:_HEAD].removeprefix(b"\xef\xbb\xbf")
-    for matches, name, mend in _MATCHES:
-        if matches(head):
-            return f"{_NO} but {name}: {mend}"
+    if found := recognised(data):
+        return f"{_NO} but {found[0]}: {found[1]}"
+    head = data[:_HEAD]
     if data.count(0) == len(data):
         return f"{_NO}: it holds only zero bytes, as broken copies do: {_AGAIN}"
     for kind, magic in (("JPEG", jpeg.MAGIC), ("PNG", png.MAGIC)):

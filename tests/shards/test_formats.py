@@ -116,7 +116,7 @@ def refused(folder: Path) -> dict[str, tuple[bytes, str]]:
         "avif.jpg": (encoded(RGB, "AVIF"), "but an AVIF"),
         "heic.jpg": (b"\0\0\0\x18ftypheic\0\0\0\0", "but a HEIC"),
         "pdf.jpg": (encoded(RGB, "PDF"), "but a PDF"),
-        "zip.jpg": (b"PK\3\4" + bytes(50), "but an archive: unpack it"),
+        "zip.jpg": (b"PK\3\4" + bytes(50), "but a ZIP file: unpack it with unzip"),
         "double.jpg": (b"\0\5\x16\7\0\2\0\0Mac OS X", "AppleDouble"),
         "empty.jpg": (b"", "is empty"),
         "zeros.jpg": (bytes(5000), "only zero bytes"),

@@ -98,10 +98,10 @@ def damage_header(data: bytes) -> bytes:
         (lambda data: data[: len(data) // 2], "is cut off"),
         (lambda data: data[:-1024], "is cut off"),
         (damage_header, "damaged header"),
-        (lambda data: b"\x1f\x8b" + data, "is no tar, but a gzip file"),
+        (lambda data: b"\x1f\x8b" + data, "is no tar but a gzip file"),
         (lambda data: data + data, "data after its end mark"),
         (lambda data: data[:512] + b"\0" * 100 + data[612:], "cannot be indexed"),
-        (lambda _: b"", "is no tar, but empty"),
+        (lambda _: b"", "is no tar but empty"),
     ],
 )
 def test_damage_is_told_and_the_old_index_stays(packed: Path, damage, message: str) -> None:  # noqa: ANN001

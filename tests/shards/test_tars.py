@@ -246,7 +246,7 @@ def test_a_sample_whose_label_was_cut_off_is_not_taken_by_its_folder(tmp_path: P
     ("data", "what"),
     [
         (b"", "empty: fetch it again"),
-        (b"\n<!DOCTYPE html><html>404", "a web page"),
+        (b"\n<!DOCTYPE html><html>404", "an HTML page"),
         (b"\x1f\x8b\x08" + bytes(900), "a gzip file: unpack it with gunzip"),
         (b"PK\x03\x04" + bytes(900), "a ZIP file"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "a Git LFS pointer.*git lfs pull"),
