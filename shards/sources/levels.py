@@ -14,7 +14,7 @@ from shards.errors import UserError
 from shards.files import printable
 from shards.names import alias
 from shards.sources.layout import Folder, Layout, Role, listed, shown
-from shards.split_words import split_word
+from shards.split_words import WORDS, split_word
 
 IMAGES = frozenset({"image", "images", "img", "imgs", "jpegimages", "rgb"})
 MASKS = frozenset({"label", "labels", "mask", "masks", "annotation", "annotations", "gt", "groundtruth", "segmentation"})
@@ -102,16 +102,13 @@ class _Tree:
 
 def _role(tree: _Tree, tops: Sequence[Folder], below: Sequence[Folder], roles: Sequence[Role], level: int | None) -> Role:
     names = sorted({folder[-1] for folder in below})
-    words, inside = {split_word(name) for name in names}, tree.below(below)
+    words, inside = {split_word(name) or None for name in names}, tree.below(below)  # a member `/a/1.jpg` lies in a folder ""
     if level == len(roles) + 1:
         return "class"
-    if "split" not in roles and None not in words and (inside or level):
-        return "split"
-    if "split" not in roles and None not in words:
-        tree.refuse(f"has images in {shown(*below)} and no class folders there", _TABLE)
+    if None not in words:
+        return _split(tree, below, roles, has_classes=bool(inside or level))
     if len(words - {None}) > 1:
-        splits, others = (listed(name for name in names if bool(split_word(name)) is known) for known in (True, False))
-        tree.refuse(f"has {splits} beside {others}", "leave only splits side by side, or say --level 1 if these are classes")
+        _refuse_beside(tree, names, f"leave only splits side by side, or say --level {len(roles) + 1} if these are classes")
     if level:
         return "around" if len(names) == 1 else "superclass"
     if inside and all(len(tree.children.get(top, ())) <= 1 for top in tops):
@@ -121,32 +118,66 @@ def _role(tree: _Tree, tops: Sequence[Folder], below: Sequence[Folder], roles: S
         return "around"
     if len(names) > 1 and any(alias(name) in IMAGES for name in names):
         tree.refuse(f"has {listed(names)} side by side", "give the folder of the class folders itself")
-    return _class_or_super(tree, below, inside)
+    role = _class_or_super(tree, below, inside)
+    if role == "superclass" and words != {None}:
+        mend = f"call every one of them {', '.join(WORDS[:-1])}, or say --level {len(roles) + 2} if they are super-classes"
+        _refuse_beside(tree, names, mend)
+    return role
+
+
+def _split(tree: _Tree, below: Sequence[Folder], roles: Sequence[Role], *, has_classes: bool) -> Role:
+    """Take folders that are all called splits for splits, and for folders around the classes within the split of that name."""
+    if "split" in roles:
+        outer = roles.index("split")
+        if differing := [folder for folder in below if split_word(folder[-1]) != split_word(folder[outer])]:
+            tree.refuse(f"has splits in splits, {shown(*differing)}", "give each image one split")
+        return "around"
+    if not has_classes:
+        tree.refuse(f"has images in {shown(*below)} and no class folders there", _TABLE)
+    return "split"
+
+
+def _refuse_beside(tree: _Tree, names: Sequence[str], mend: str) -> NoReturn:
+    splits, others = (listed(name for name in names if bool(split_word(name)) is known) for known in (True, False))
+    tree.refuse(f"has {splits} beside {others}", mend)
 
 
 def _class_or_super(tree: _Tree, below: Sequence[Folder], inside: Sequence[Folder]) -> Role:
     """Tell class folders, with or without folders of their own, from super-classes."""
+    if all(split_word(folder[-1]) for folder in inside):
+        return "class"
     filled = [folder for folder in below if tree.direct[folder]]
-    if 2 * len(filled) >= len(below) or all(split_word(folder[-1]) for folder in inside):
+    bare = sorted(set(below) - set(filled))
+    if 2 * len(filled) >= len(below) and all(len(_stems(tree.below([folder]))) <= 1 for folder in bare):
         return "class"
     if filled:
-        _refuse_two_ways(tree, below, inside, f"has images in {shown(*filled)}, but none in {shown(*set(below) - set(filled))}")
+        _refuse_two_ways(tree, below, inside, f"has images in {shown(*filled)}, but none in {shown(*bare)}")
+    stems = _stems(inside)
+    if len(stems) == 1:
+        return "class"
     # The same folder in two splits is one.
     pairs = {(alias(folder[-2]), alias(folder[-1])) for folder in inside}
     outer = Counter(outer for outer, _ in pairs)
-    stems = {re.sub(r"\d+|_", "", name.removeprefix(outer)) for outer, name in pairs}
-    if len(stems) == 1:  # years, numbers, `images`: folders that name no class
-        return "class"
     unique = len({name for _, name in pairs}) == len(pairs) < 2 * len(stems)
     if unique and 2 * sum(count > 1 for count in outer.values()) >= len(outer):
         return "superclass"
     return _refuse_two_ways(tree, below, inside, "has folders in folders")
 
 
+def _stems(folders: Sequence[Folder]) -> set[str]:
+    """Return what tells folders apart; the same for all that name no class: years, numbers, `images`, splits."""
+    pairs = {(alias(folder[-2]), alias(folder[-1])) for folder in folders if not split_word(folder[-1])}
+    return {re.sub(r"\d+|_", "", name.removeprefix(outer)) for outer, name in pairs}
+
+
 def _refuse_two_ways(tree: _Tree, below: Sequence[Folder], inside: Sequence[Folder], found: str) -> NoReturn:
-    level = len(below[0])
-    both = f"the classes can be {shown(*below)} or {shown(*inside)}"
-    tree.refuse(f"{found}, so {both}", f"say which with --level {level} or --level {level + 1}")
+    levels = [below, inside]
+    while deeper := tree.below(levels[-1]):
+        levels.append(deeper)
+    options = [f"--level {number}" for number, _ in enumerate(levels, len(below[0]))]
+    tree.refuse(
+        f"{found}, so the classes can be {' or '.join(shown(*each) for each in levels)}", f"say which with {' or '.join(options)}"
+    )
 
 
 def _splits_inside(tree: _Tree, classes: Sequence[Folder]) -> bool:

@@ -4,16 +4,18 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from shards.description import INDEX, KEYS, MADE, SET
 from shards.errors import UserError
 from shards.files import printable
 from shards.sources.records import Ignored, is_image
-from shards.split_words import split_word
+from shards.split_words import WORDS, split_word
 
 _OF_A_SET = (INDEX, KEYS, SET, MADE)
-_COMPRESSED = re.compile(r"\.(tar\.[a-z0-9]+|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
+_COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst|zstd|lz4|lz|lzma|lzo|br|z)|tgz|tbz2?|txz|tlz|tzst)$", re.IGNORECASE)
+_LIKE_SPLIT = re.compile(r"(?<![a-z])(train|test|valid|valset|holdout|unseen)", re.IGNORECASE)
 _DEPTH = 2  # sub-folders that tars may lie in
 
 
@@ -31,7 +33,10 @@ def all_tars(root: Path) -> list[Path]:
     files = [path for path in _files(root) if not path.name.startswith(".")]
     compressed = sorted(path for path in files if _COMPRESSED.search(path.name))
     if compressed:
-        raise UserError(f"{printable(compressed[0])} is a compressed tar, which cannot be read at any place: unpack it to .tar")
+        raise UserError(
+            f"{printable(compressed[0])} is a compressed tar, which cannot be read at any place: unpack it to .tar, "
+            "or move it away if its images lie beside it"
+        )
     return sorted(path for path in files if path.suffix.lower() == ".tar")
 
 
@@ -55,23 +60,28 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def beside_tars(root: Path, tars: Sequence[Path]) -> Iterator[Ignored]:
-    """Yield what lies directly in a folder and is none of its `tars`, does not hold them, and is no other part of a shard set."""
-    holds = {path.relative_to(root).parts[0] for path in tars}
+    """Yield what lies beside `tars`, in a folder or in one of theirs below it, and is no other part of a shard set."""
+    holds = {*tars, *(folder for path in tars for folder in path.parents)}
     for path in sorted(root.iterdir()):
-        if path.name not in holds and path.name not in _OF_A_SET and not path.name.startswith("."):
+        if path in holds and path.is_dir():
+            yield from beside_tars(path, tars)
+        elif path not in holds and path.name not in _OF_A_SET and not path.name.startswith("."):
             yield Ignored("beside the tars", printable(path.name) + "/" * path.is_dir())
 
 
 def splits_of(tars: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Return the split that each tar's path tells, in its folder or as the first word of its name, and sentences on that.
 
-    `train-000000.tar` and `val/000000.tar` do. Nothing is taken unless all tars tell one.
+    `train-000000.tar`, `eurosat10-train-0.tar` and `val/000000.tar` do. Nothing is taken unless all tars tell one.
     """
     words = {tar: next(filter(None, map(split_word, _words(tar))), "") for tar in tars}
     counts = Counter(words.values())
     shown = ", ".join(f"{word} ({count})" for word, count in sorted(counts.items()) if word)
     if not shown:
-        return {}, []
+        like = [tar for tar in tars if _LIKE_SPLIT.search(tar)]
+        known = ", ".join(WORDS[:-1])
+        note = f"{len(like):,} tars are called like splits, such as {printable(min(like, default=''))}, but none of {known}"
+        return {}, [f"{note}: no split is taken from their names"] * bool(like)
     if "" not in counts:
         return words, [f"splits are taken from the names of the tars: {shown}"]
     other = next(tar for tar, word in words.items() if not word)
@@ -82,6 +92,7 @@ def splits_of(tars: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 def _words(tar: str) -> list[str]:
     *folders, name = tar.split("/")
-    # train-000000, train_seen-0, imagenet-train-000000: words up to the number.
-    words = re.split(r"[\W_]+", re.split(r"[-_.]?\d", name.rpartition(".")[0])[0])
-    return [*reversed(folders), "_".join(words), *words]
+    # train-000000, test_seen-0, eurosat10-train-000000: several words before one.
+    words = re.findall(r"[^\W\d_]+", name.rpartition(".")[0])
+    pairs = ["_".join(pair) for pair in pairwise(words)]
+    return [*reversed(folders), "_".join(words), *pairs, *words]

@@ -47,6 +47,8 @@ SUPER = ("transport/airport", "transport/avenue", "water area/coast", "water are
         (("images/a", "images/b", "labels/a", "labels/b"), "images/a", ("a", "", "a")),
         (("a/images", "a/masks", "b/images", "b/masks"), "a/images", ("a", "", "a/images")),
         (("train/a", "train/b", "test:2"), "train/a", ("a", "train", "a/train")),
+        (("D/train/train/a", "D/train/train/b", "D/val/Valid/a"), "D/val/Valid/a", ("a", "val", "a/val")),
+        (("/data/a", "/data/b"), "/data/b", ("b", "", "b")),  # an absolute name in a tar
     ],
 )
 def test_the_level_is_found(folders: tuple[str, ...], folder: str, place: tuple[str, str, str]) -> None:
@@ -73,6 +75,18 @@ def test_the_level_is_found(folders: tuple[str, ...], folder: str, place: tuple[
         (("All", "All/a", "All/b"), "has images in All/ and in folders there"),
         (("a", "b", "b/test"), "folders of splits in class folders, b/test/, and images beside them in a/, b/"),
         (("images/a", "images/b", "extra"), "has extra, images side by side: give the folder of the class folders itself"),
+        (("seen/a", "seen/b", "unseen/c", "unseen/d"), "has unseen beside seen: call every one of them train, .* or say --level 2"),
+        (
+            ("D/train/a", "D/val/a", "D/test_gt/a"),
+            "has train, val beside test_gt: leave only splits side by side, or say --level 2",
+        ),
+        (("train/test/a", "train/train/b"), "has splits in splits, train/test/: give each image one split"),
+        (
+            ("google/12class/a", "google/12class/b", "usgs/c", "usgs/d"),
+            "has images in usgs/c/, usgs/d/, but none in google/12class/",
+        ),
+        (("a", "b", "c/x", "c/y"), "has images in a/, b/, but none in c/, so .* --level 1 or --level 2"),
+        (("a/w/1", "a/x/2", "b/y/3", "c/z/4"), "say which with --level 1 or --level 2 or --level 3"),
         (("a", "b", ":50"), "50 images outside class folders and 6 in them"),
         (("images", "labels"), "one class only, 'images'"),
     ],

@@ -272,6 +272,14 @@ def test_compressed_tars_beside_plain_ones_are_refused(tmp_path: Path) -> None:
             refusing(tmp_path / "T")  # type: ignore[operator]
 
 
+def test_what_only_begins_like_a_compressed_tar_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "T" / "sub" / "a.tar", in_folders("beach", "port"))
+    for ending in ("part", "crdownload", "idx", "md5"):
+        (tmp_path / "T" / "sub" / f"b.tar.{ending}").write_bytes(b"x")
+    notes = packed(tmp_path / "T").notes
+    assert "not taken: 4 beside the tars, as b.tar.crdownload, b.tar.idx, b.tar.md5" in notes
+
+
 @pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.SYMTYPE])
 def test_a_link_is_refused_and_the_rest_is_not(tmp_path: Path, kind: bytes) -> None:
     path = write(tmp_path / "T" / "a.tar", in_folders("beach", "port"))
@@ -317,6 +325,8 @@ def test_a_name_that_is_no_utf8_stops_one_sample(tmp_path: Path) -> None:
         (["train-000.tar", "val-000.tar", "test-000.tar"], ["train", "val", "test"]),
         (["aid_train_00.tar", "aid_TEST_00.tar"], ["train", "test"]),
         (["train/0.tar", "validation/0.tar"], ["train", "val"]),
+        (["eurosat10-train-0.tar", "whu-rs19-validation-0.tar", "aid30_test_seen_0.tar"], ["train", "val", "test_seen"]),
+        (["trainset-0.tar", "valset-0.tar"], []),
         (["shard-0.tar", "shard-1.tar"], []),
         (["train-0.tar", "extra-0.tar"], []),
     ],
