@@ -20,6 +20,7 @@ from shards.images import MAX_PIXELS, BadImage, inspect
 from shards.index import ShardSet
 from shards.jobs import in_order
 from shards.merge import split_places
+from shards.names import same_names, told_apart
 from shards.progress import progress_bar
 from shards.sources.class_names import sort_classes
 from shards.sources.layout import Placed
@@ -169,9 +170,11 @@ def _write(folder: Path, count: int, level: int | None, beside: Tally) -> tuple[
         raise UserError(f"the .cls files of {root} disagree with its folders, so a tar is damaged: fetch or pack it again")
     classes, split_of = _classes(places, told), {pair: _split(places, pair) for pair in splits}
     labels = {name: label for label, name in enumerate(classes)}
+    if not (root / MADE).exists() and (same := same_names(classes)):
+        raise UserError(f"{printable(root)} has the classes {told_apart(*same)}, which people read as one: give them one name")
     of_pair = {pair: labels[_placed(places, pair).class_name] for pair in told}
     numbers = split_places(split_of.values())
-    if not (root / MADE).exists():  # what was packed may have splits of its own
+    if not (root / MADE).exists():  # what was packed before may have splits, and classes, of its own
         refuse_unknown({pair.partition("\n")[0]: images for pair, images in splits.items()}, printable(root))
     shards = join(folder, count, folder, of_pair, {pair: numbers[split] for pair, split in split_of.items()})
     _refuse_same_keys(folder / KEYS, root)

@@ -1,5 +1,6 @@
 """The words that say whether an image trains or tests, wherever they stand: a table's column, a sample's JSON, a folder's name."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 
@@ -12,11 +13,21 @@ TRAIN_AND_TEST_SEEN = "train_and_test_seen"
 _OTHERS = {"training": TRAIN, "valid": VAL, "validation": VAL, "dev": VAL, "testing": TEST, "unseen": TEST_UNSEEN}
 WORDS = (TRAIN, VAL, TEST, TEST_SEEN, TEST_UNSEEN, TRAIN_AND_TEST_SEEN)
 _BY_ALIAS = {**{alias(word): word for word in WORDS}, **_OTHERS}
+# What a column is called that is a split, beside the splits' own words: words of its name, and whole names.
+_IN_NAMES = {"split", "splits", "fold", "folds", "kfold", "subset", "partition"}
+_NAMES = {"set", "cv", "phase", "usage", "seen", "holdout", "zsl"}
 
 
 def split_word(text: str) -> str | None:
     """Return which of `WORDS` a text means, whatever its case and separators; "" for an empty text, None for any other."""
     return _BY_ALIAS.get(alias(text)) if text.strip() else ""
+
+
+def names_split(name: str) -> bool:
+    """Tell whether a column or field is called like a split: `Subset`, `is_train`, `isTest`, `Train/Test split`."""
+    words = {word.casefold() for word in re.findall(r"[^\W\d_a-z]?[^\W\d_A-Z]+|[A-Z]+", name)}
+    whole = re.sub("^i[sn]", "", alias(name))
+    return bool(_IN_NAMES & words) or any(map(split_word, words)) or whole in _NAMES or bool(split_word(whole)) or "split" in whole
 
 
 def refuse_unknown(counts: Mapping[str, int], where: str) -> None:

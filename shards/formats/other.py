@@ -14,6 +14,11 @@ _HEAD = 4096
 # What the first bytes match, what that is, and the mend.
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (rb"version https://git-lfs", "a Git LFS pointer to a file that was not fetched", "run `git lfs pull` in its folder"),
+    (
+        rb"/?(\.\./)*(\.git/)?annex/objects",
+        "a git-annex pointer to a file that was not fetched",
+        "run `git annex get` in its folder",
+    ),
     (rb"RIFF....WEBP", "a WebP", _CONVERT),
     (rb"GIF8[79]a", "a GIF", _CONVERT),
     (rb"BM.{4}\0\0\0\0", "a BMP", _CONVERT),
@@ -34,6 +39,7 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (rb"BZh", "a bzip2 file", "unpack it with bunzip2"),
     (rb"\xfd7zXZ\0", "an xz file", "unpack it with unxz"),
     (rb"\x28\xb5\x2f\xfd", "a zstd file", "unpack it with unzstd"),
+    (rb"PK\x03\x04.{26}(\[Content_Types\]|_rels/|docProps/|xl/)", "an Office document, such as Excel's", "export what is meant"),
     (rb"PK\x03\x04|PK\x05\x06", "a ZIP file", "unpack it with unzip"),
     (rb"7z\xbc\xaf|Rar!", "a 7z or RAR file", "unpack it with 7z"),
     (rb".{257}ustar", "a tar", "unpack it with tar"),

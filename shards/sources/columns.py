@@ -9,28 +9,14 @@ from typing import Any, Self
 from shards.errors import UserError
 from shards.names import alias
 from shards.sources.layout import listed
-from shards.split_words import WORDS, split_word
+from shards.split_words import WORDS, names_split, split_word
 
 # What others call the columns, by `alias`.
 _LIKE = {
     "path": {"file", "files", "filename", "filepath", "image", "images", "imagepath", "imagename", "imagefile", "img", "imgpath"},
     "class": {"label", "labels", "classname", "classlabel", "labelname", "category", "categoryname", "scene", "target", "classes"},
 }
-_LIKE_SPLIT = {
-    "set",
-    "subset",
-    "partition",
-    "fold",
-    "folds",
-    "phase",
-    "usage",
-    "train",
-    "val",
-    "test",
-    "istrain",
-    "isval",
-    "istest",
-}
+_MOST_VALUES = 8  # of a column that may be a split
 
 
 @dataclass(frozen=True)
@@ -67,14 +53,15 @@ class Columns:
             like = {wanted: [name for name in names if alias(name) in _LIKE[wanted]] for wanted in missing}
             mends = [f"call {' or '.join(map(repr, given))} {wanted}" for wanted, given in like.items() if given]
             mend = ", and ".join(mends) or "its first line must name the columns path and class"
-            raise UserError(f"{path} has no column {missing[0]!r}, only {', '.join(map(repr, names))}: {mend}")
+            only = f"only {', '.join(map(repr, names))}" if names else "its first line is empty"
+            raise UserError(f"{path} has no column {missing[0]!r}, {only}: {mend}")
         split = found["split"][0] if found["split"] else None
         others = tuple(name for name in names if alias(name) not in found)
         return cls(found["path"][0], found["class"][0], split, others, names[-1])
 
 
 class SplitLike:
-    """Watches the columns of a table without a split for one that is a split by its name or by all its values."""
+    """Watches the columns of a table without a split for one that is a split by its name, or by most of its few values."""
 
     def __init__(self, columns: Columns) -> None:
         self._others = columns.others if columns.split is None else ()
@@ -83,11 +70,12 @@ class SplitLike:
     def look(self, row: Mapping[str | None, Any]) -> None:
         """Take note of a row's values."""
         for name in [*self._values]:
-            text = str(row.get(name) or "").strip()
-            if split_word(text) is None:
-                del self._values[name]
-            elif text:
+            value = row.get(name)
+            text = "" if value is None else str(value).strip()
+            if text:
                 self._values[name][text] += 1
+            if len(self._values[name]) > _MOST_VALUES:
+                del self._values[name]
 
     def refuse(self, table: Path) -> None:
         """Refuse the table where a column looks like a split.
@@ -96,8 +84,8 @@ class SplitLike:
             UserError: it does.
         """
         for name in self._others:
-            values = self._values.get(name)
-            if alias(name) in _LIKE_SPLIT or "split" in alias(name) or values:
+            values = self._values.get(name, Counter[str]())
+            if names_split(name) or 0 < values.total() <= 2 * sum(count for text, count in values.items() if split_word(text)):
                 shown = f" with {listed(values)}" if values else ""
                 raise UserError(
                     f"{table} has the column {name!r}{shown}, which looks like a split and would be ignored: call it split, "

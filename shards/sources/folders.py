@@ -2,7 +2,7 @@
 
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from shards.images import EXTENSIONS
 from shards.sources.layout import Layout
 from shards.sources.levels import find_layout
 from shards.sources.records import (
+    ARCHIVES,
     OTHER_FORMATS,
     Found,
     Ignored,
@@ -59,11 +60,18 @@ class ClassFolders:
             kinds = told(sum(ignored.values(), Counter[str]()))
             only = f", only {kinds}" if kinds else ""
             raise UserError(f"{printable(self.root)} has no JPEG, PNG or TIFF image{only}: give a folder with class folders")
-        layout = find_layout(images, printable(self.root), self.level)
+        every = sum(ignored.values(), Counter[str]())
+        try:
+            layout = find_layout(images, printable(self.root), self.level)
+        except UserError as error:  # it may be that only for these
+            unread = _only(OTHER_FORMATS | ARCHIVES, every)
+            raise UserError(f"{error}{f'; not read are {told(unread)}' if unread else ''}") from None
         for number, text in enumerate(layout.notes()):
             yield Note(text, {"layout": layout.facts()} if number == 0 and layout.facts() else {})
         if lost := _lost(self._classes(layout, images, ignored)):
             yield Note(lost)
+        if archives := _only(ARCHIVES, every):
+            yield Note(f"archives are not read: {told(archives)}: unpack those that hold images, or move them away")
         for folder in walk(self.root):
             yield from self._found(folder, layout)
 
@@ -107,13 +115,17 @@ class ClassFolders:
 
 def _lost(classes: Mapping[str, tuple[int, Counter[str]]]) -> str:
     """Return a sentence on the images in formats that are not read, and the class that loses most by it; "" for none."""
-    lost = {name: Counter({kind: kinds[kind] for kind in OTHER_FORMATS & kinds.keys()}) for name, (_, kinds) in classes.items()}
+    lost = {name: _only(OTHER_FORMATS, kinds) for name, (_, kinds) in classes.items()}
     every = sum(lost.values(), Counter[str]())
     if not every:
         return ""
     worst = max(lost, key=lambda name: lost[name].total() / classes[name][0])
     which = f"{printable(worst)!r} loses {lost[worst].total():,} and keeps {classes[worst][0]:,}"
     return f"left out because these formats are not read: {told(every)}; of all classes {which}: convert them to PNG to keep them"
+
+
+def _only(chosen: Collection[str], kinds: Counter[str]) -> Counter[str]:
+    return Counter({kind: count for kind, count in kinds.items() if kind in chosen})
 
 
 def file_record(root: Path, path: str, class_name: str, split: str, folder: str | None = None) -> Found:
@@ -126,6 +138,8 @@ def file_record(root: Path, path: str, class_name: str, split: str, folder: str 
     key = file_key(folder, path)
     try:
         status = (root / path).stat()
+    except FileNotFoundError:
+        return Refused(name, f"cannot be read, since it is not in {printable(root)}: correct its path, its case too")
     except (OSError, ValueError) as error:  # ValueError: a zero byte
         return Refused(name, f"cannot be read ({getattr(error, 'strerror', error)})")
     if not stat.S_ISREG(status.st_mode):

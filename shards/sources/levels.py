@@ -148,7 +148,10 @@ def _class_or_super(tree: _Tree, below: Sequence[Folder], inside: Sequence[Folde
         return "class"
     filled = [folder for folder in below if tree.direct[folder]]
     bare = sorted(set(below) - set(filled))
-    if 2 * len(filled) >= len(below) and all(len(_stems(tree.below([folder]))) <= 1 for folder in bare):
+    # Where no folder in a split or super-class has images, its classes may lie deeper than those of the others.
+    deeper = {folder[:-1] for folder in bare} - {folder[:-1] for folder in filled}
+    uneven = any(len(_stems(tree.below([folder]))) > 1 for folder in bare if folder[:-1] in deeper)
+    if 2 * len(filled) >= len(below) and not uneven:
         return "class"
     if filled:
         _refuse_two_ways(tree, below, inside, f"has images in {shown(*filled)}, but none in {shown(*bare)}")

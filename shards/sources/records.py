@@ -11,6 +11,7 @@ from shards.tar import split_name
 
 # Endings of images, and of arrays that may be images, in formats that are not read.
 _PICTURES = {".webp", ".gif", ".bmp", ".avif", ".heic", ".heif", ".jxl", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pnm", ".tga"}
+ARCHIVES = frozenset({".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst"})
 OTHER_FORMATS = frozenset(_PICTURES | {".img", ".ecw", ".sid", ".hdf", ".h5", ".npy", ".npz"})
 
 
@@ -105,7 +106,7 @@ def file_key(folder: str, path: str) -> str:
 def name_refusal(key: str, class_name: str, split: str) -> str | None:
     """Return why a sample's names cannot be used, or None."""
     if not class_name or "/" in class_name or class_name in (".", ".."):
-        return f"has the class name {class_name!r}, which cannot be a folder's name"
+        return f"has the class name {class_name!r}, which cannot be a folder's name: give it another"
     if any(map(has_control, (key, class_name, split))):
         return "has a control character, or bytes that are no UTF-8, in its name: rename it"
     return None

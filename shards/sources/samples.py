@@ -8,7 +8,7 @@ from sys import intern
 
 from shards.files import printable
 from shards.sources.records import OTHER_FORMATS, Ignored, Refused, is_image
-from shards.sources.sidecars import read_sidecars
+from shards.sources.sidecars import CLASS_FIELDS, read_sidecars
 from shards.sources.walk import OF_SYSTEMS
 from shards.tarscan import DamagedTar, Member, members
 
@@ -159,7 +159,8 @@ def _sample(name: str, descriptor: int, key: str, unique: str, image: Member, ow
     except ValueError as error:
         return Refused(name, str(error))
     if not said.class_text and "/" not in key:
-        return Refused(name, "has no class: neither a .cls file, nor a class in a .json file, nor a folder")
+        fields = ", ".join(CLASS_FIELDS)
+        return Refused(name, f"has no class: neither a .cls file, nor a .json file with one of {fields}, nor a folder: write one")
     return Sample(key, unique, said.class_text, said.split, image, frozenset(own))
 
 

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from shards.split_words import names_split
 from shards.tarscan import Member
 
 # Where a sample's JSON may name its class, in the order of preference.
@@ -30,7 +31,12 @@ def read_sidecars(descriptor: int, cls: Member | None, described: Member | None)
     if cls is not None and not label:
         raise ValueError("has an empty .cls file: write its class into it")
     fields = _fields(_text(descriptor, described)) if described is not None else {}
+    if "split" not in fields and (
+        other := next((name for name, value in fields.items() if names_split(name) and value not in (None, "")), None)
+    ):
+        raise ValueError(f"has a .json file whose {other!r} looks like a split and would be ignored: call it split, or remove it")
     classes = [_plain(text) for name in CLASS_FIELDS if (text := _value(fields, name))]
+    classes.sort(key=is_number)  # a name says more than a number
     comparable = [text for text in classes if is_number(text) == is_number(label)]
     if label and comparable and label not in comparable:
         raise ValueError(f"has the class {label!r} in its .cls file and {comparable[0]!r} in its .json file: correct one")
@@ -65,7 +71,10 @@ def _fields(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise ValueError("has a .json file that is not JSON") from None
     # A list, of boxes say, cannot name a class.
-    return {str(name).strip().casefold(): value for name, value in fields.items()} if isinstance(fields, dict) else {}
+    if not isinstance(fields, dict):
+        return {}
+    known = ("split", *CLASS_FIELDS)
+    return {short if (short := name.strip().casefold()) in known else name: value for name, value in fields.items()}
 
 
 def _value(fields: dict[str, Any], name: str) -> str:

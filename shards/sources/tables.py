@@ -8,12 +8,14 @@ from typing import Any
 
 from shards.errors import UserError
 from shards.files import printable
+from shards.formats import what_it_is
 from shards.sources.columns import Columns, SplitLike
 from shards.sources.folders import file_record
 from shards.sources.records import Found, Note, Refused
 
 DELIMITERS = (",", ";", "\t", "|")
 _BATCH_ROWS = 4096
+_START = 1024  # bytes that tell what a file is which is no table
 
 Row = Mapping[str | None, Any]
 
@@ -79,12 +81,17 @@ def _text(value: Any) -> str:
 def _csv(path: Path) -> tuple[Columns, Iterator[Row]]:
     try:
         with path.open("rb") as file:
-            encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+            start = file.read(_START)
+        encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         with path.open(newline="", encoding=encoding) as opened:
             header = opened.readline()
+        if "\0" in header:
+            raise UnicodeError("it has zero bytes, as UTF-16 without its mark has")
         names = {delimiter: next(csv.reader([header], delimiter=delimiter), []) for delimiter in DELIMITERS}
-        delimiter = next((each for each in DELIMITERS if Columns.there(names[each])), ",")
-        return Columns.of(path, names[delimiter]), _csv_rows(path, encoding, delimiter)
+        delimiter = next((each for each in DELIMITERS if Columns.there(names[each])), "")
+        if start and not delimiter and (found := what_it_is(start)):
+            raise UserError(f"{printable(path)} is no CSV table but {found[0]}: {found[1]}, and give a table")
+        return Columns.of(path, names[delimiter or ","]), _csv_rows(path, encoding, delimiter)
     except (csv.Error, UnicodeError) as error:
         raise _no_csv(path, error) from None
 
@@ -98,6 +105,8 @@ def _csv_rows(path: Path, encoding: str, delimiter: str) -> Iterator[Row]:
 
 
 def _no_csv(path: Path, error: Exception) -> UserError:
+    if isinstance(error, csv.Error):
+        return UserError(f"{path} is not a CSV table ({error}): it is cut off or has a quote too many, so mend it or save it anew")
     return UserError(
         f"{path} is not a CSV table in UTF-8 ({error}): save it as one, with `iconv -t UTF-8 -f ITS_ENCODING` for example"
     )

@@ -64,7 +64,7 @@ class WebDataset:
         return str(tar.relative_to(self.root))
 
     def _read(self, tars: list[Path], splits: dict[str, str]) -> "_Reading":
-        survey, keys = Survey(), array("Q")
+        survey, keys, refused = Survey(), array("Q"), list[Refused]()
 
         def learn(sample: Sample) -> None:
             survey.add(sample.class_text, sample.folder)
@@ -74,7 +74,7 @@ class WebDataset:
         cut: list[Sample] = []
         told_by: frozenset[str] = frozenset()
         for path in tars:
-            of_tar, damage = _read_one(path)
+            of_tar, damage = _read_one(path, refused)
             if damage and not self.skip_damaged:
                 raise UserError(f"{damage}; or give --skip-bad to take no more of it than the whole samples before")
             told_by = told_by.union(*(sample.told_by for sample in of_tar))
@@ -87,7 +87,12 @@ class WebDataset:
         for sample in cut:
             if sample.told_by == told_by:
                 learn(sample)
-        return _Reading(splits, survey.places(printable(self.root), level=self.level), frozenset(damaged), told_by, _again(keys))
+        try:
+            places = survey.places(printable(self.root), level=self.level)
+        except UserError as error:  # it may be that only for these
+            told = f"; {len(refused):,} images are refused, the first: {refused[0].path} {refused[0].reason}" if refused else ""
+            raise UserError(f"{error}{told}") from None
+        return _Reading(splits, places, frozenset(damaged), told_by, _again(keys))
 
     def _of_tar(self, path: Path, reading: "_Reading") -> Iterator[Found]:
         tar, stamp = self._name(path), path.stat().st_mtime_ns
@@ -102,11 +107,15 @@ class WebDataset:
                 yield Ignored("tars without a file", printable(tar))
 
 
-def _read_one(path: Path) -> tuple[list[Sample], DamagedTar | None]:
-    """Return the samples of a tar, and what is wrong with it."""
+def _read_one(path: Path, refused: list[Refused]) -> tuple[list[Sample], DamagedTar | None]:
+    """Return the samples of a tar, and what is wrong with it; add what is refused."""
     of_tar: list[Sample] = []
     try:
-        of_tar.extend(found for found in samples(path) if isinstance(found, Sample))
+        for found in samples(path):
+            if isinstance(found, Sample):
+                of_tar.append(found)
+            elif isinstance(found, Refused):
+                refused.append(found)
     except DamagedTar as damage:
         return of_tar, damage
     return of_tar, None

@@ -67,9 +67,17 @@ def test_the_split_column_is_taken_whatever_its_case(images: Path, rows: list[tu
         ),
         ("split", ("0", "1"), r"mean nothing here: '0' \(9 images\), '1' \(9 images\)"),
         ("split", ("val1", "val1"), r"'val1' \(18 images\)"),
-        ("subset", ("a", "b"), r"t\.csv has the column 'subset', which looks like a split and would be ignored: call it split"),
+        (
+            "subset",
+            ("a", "b"),
+            r"t\.csv has the column 'subset' with a, b, which looks like a split and would be ignored: call it split",
+        ),
         ("Train/Test split", ("train", "test"), "the column 'Train/Test split' with train, test, which looks like a split"),
-        ("is_test", (0, 1), "the column 'is_test', which looks like a split"),
+        ("is_test", (0, 1), "the column 'is_test'( with 0, 1)?, which looks like a split"),  # only texts of Parquet are read
+        ("isTraining", ("True", "False"), "the column 'isTraining' with True, False, which looks like a split"),
+        ("K-Fold", ("1", "2"), "the column 'K-Fold' with 1, 2, which looks like a split"),
+        ("is_unseen", ("n", "y"), "the column 'is_unseen' with n, y, which looks like a split"),
+        ("purpose", ("Training", "Holdout"), "the column 'purpose' with Training, Holdout, which looks like a split"),
         ("purpose", ("Train", ""), "the column 'purpose' with Train, which looks like a split"),
         ("Class", ("a", "b"), r"has the column 'class' twice \('class', 'Class'\)"),
     ],
@@ -86,6 +94,18 @@ def test_what_may_be_a_split_is_never_ignored(
         pq.write_table(table, images / "t.parquet")
         with pytest.raises(UserError, match=sentence.replace("csv", "parquet")):
             packed(images / "t.parquet")
+
+
+def test_columns_that_only_hold_a_word_of_splits_stay(images: Path, rows: list[tuple[str, str]]) -> None:
+    vehicles = ("train", "ship", "plane")
+    for column, values in (
+        ("vehicle", vehicles),
+        ("dataset", ("AID", "NWPU", "")),
+        ("land_usage", ("a", "b", "c")),
+        ("value", "123"),
+    ):
+        table = write(images, [(*H, column), *((*row, values[i % 3]) for i, row in enumerate(rows))])
+        assert len(read(table)) == 18
 
 
 def test_columns_that_are_called_otherwise_are_named(images: Path, rows: list[tuple[str, str]]) -> None:

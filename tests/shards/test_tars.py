@@ -417,6 +417,11 @@ def test_numbers_with_gaps_are_called_by_their_folders(tmp_path: Path) -> None:
         ({" Label ": " a "}, "a"),
         ({"class": 3.0}, "3"),
         ({"class": None, "label": 0}, "0"),
+        ({"label": 3, "class_name": "a"}, "a"),
+        ({"class": "a", "subset": None}, "a"),
+        ({"class": "a", "Subset": "test"}, "'Subset' looks like a split and would be ignored: call it split"),
+        ({"class": "a", "isTrain": False}, "'isTrain' looks like a split"),
+        ({"category": "a"}, "no class: neither a .cls file, nor a .json file with one of class, label, class_name, cls"),
         ({"class": ["a"]}, "'class' is \\[\"a\"\\]"),
         ({"class": {"name": "a"}}, "'class' is"),
         ({"class": True}, "'class' is true"),
@@ -432,6 +437,21 @@ def test_values_of_a_json(tmp_path: Path, fields: Mapping[str, object], wanted: 
     else:
         with pytest.raises(UserError, match=wanted):
             packed(tmp_path / "T")
+
+
+def test_classes_that_people_read_as_one_are_no_index(tmp_path: Path) -> None:
+    write(tmp_path / "T" / "a.tar", told(["a", "b"], ["Bare Land", "bare_land"]))
+    for refusing in (packed, rebuild):
+        with pytest.raises(UserError, match=r"T has the classes 'Bare Land' and 'bare_land'.*, which people read as one"):
+            refusing(tmp_path / "T")  # type: ignore[operator]
+
+
+def test_a_class_whose_images_are_all_refused_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "T" / "a.tar", [("a/1.jpg", jpeg()), ("a/1.JPG", jpeg()), ("b/1.jpg", jpeg())])
+    with pytest.raises(
+        UserError, match=r"one class only, 'b'.*; 2 images are refused, the first: a\.tar: a/1\.jpg is one of several"
+    ):
+        packed(tmp_path / "T")
 
 
 def test_what_lies_beside_the_tars_is_told(tmp_path: Path) -> None:
