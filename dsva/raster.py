@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from shards.decode import Pixels
 from shards.errors import UserError
+from shards.formats import what_it_is
 
 THUMBNAIL = 1000
 # What GDAL may read beside a scene, and how large an .aux.xml may be; the two rasters have to be TIFFs, so that GDAL opens
 # them with no other driver, which might follow what they name.
 _RASTERS, _NOTES, _NOTES_BYTES = (".msk", ".ovr"), ".aux.xml", 16 << 20
+_START = 4096  # bytes that tell what a file is which is no TIFF
 _TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _REFERENCES = re.compile(rb"OVERVIEW_FILE|/vsi|<VRT", re.IGNORECASE)
 _COLOURS = ("red", "green", "blue")
@@ -83,6 +85,7 @@ def open_scene(path: Path) -> Iterator[Scene]:
         raise UserError(f"{path} needs rasterio to be read: install it with `pip install 'dsva[geo]'`") from None
     if not path.is_file():
         raise UserError(f"{path} is no file: give a GeoTIFF scene")
+    _check_start(path)
     _check_beside(path)
     try:
         # Only this format, and nothing from a network, whatever the scene names.
@@ -95,6 +98,16 @@ def open_scene(path: Path) -> Iterator[Scene]:
     except rasterio.errors.RasterioError as error:
         said = " ".join(str(error.__cause__ or error).split())
         raise UserError(f"{path} is damaged, or cannot be read as a GeoTIFF ({said}): fetch it again, or convert it") from None
+
+
+def _check_start(path: Path) -> None:
+    """Refuse what is no TIFF by its first bytes, and say what it is."""
+    with path.open("rb") as file:
+        start = file.read(_START)
+    if not start.startswith(_TIFFS):
+        found = what_it_is(start)
+        what = f"it is {found[0]}" if found else "it does not begin like one"
+        raise UserError(f"{path} cannot be read as a GeoTIFF, {what}: give one; `gdal_translate IN OUT.tif` makes one of an image")
 
 
 def _check_beside(path: Path) -> None:
@@ -135,9 +148,10 @@ def _bands(path: Path, opened: Any) -> tuple[tuple[int, int, int], str]:
     interpreted = [interpretation.name.lower() for interpretation in opened.colorinterp]
     described = [(text or "").strip().lower() for text in opened.descriptions]
     by_colour, by_text = _named(interpreted), _named(described)
-    if by_colour and by_text and by_colour != by_text:
+    once = {band: described.index(band) + 1 for band in _COLOURS if described.count(band) == 1}
+    if by_colour and any(once.get(band, number) != number for band, number in zip(_COLOURS, by_colour, strict=True)):
         raise UserError(
-            f"{path} says that its bands {by_colour} are red, green and blue, and describes {by_text} as that: "
+            f"{path} says that its bands {by_colour} are red, green and blue, and describes its bands as {', '.join(described)}: "
             f"set it right with `gdal_edit.py -colorinterp_1 red ...`"
         )
     if named := by_colour or by_text:

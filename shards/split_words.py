@@ -24,10 +24,11 @@ def split_word(text: str) -> str | None:
 
 
 def names_split(name: str) -> bool:
-    """Tell whether a column or field is called like a split: `Subset`, `is_train`, `isTest`, `Train/Test split`."""
+    """Tell whether a column, field, folder or file is called like a split: `Subset`, `isTest`, `train2017`, `testset`."""
     words = {word.casefold() for word in re.findall(r"[^\W\d_a-z]?[^\W\d_A-Z]+|[A-Z]+", name)}
     whole = re.sub("^i[sn]", "", alias(name))
-    return bool(_IN_NAMES & words) or any(map(split_word, words)) or whole in _NAMES or bool(split_word(whole)) or "split" in whole
+    known = any(map(split_word, (*words, whole, re.sub("(sets?|data)$", "", whole))))
+    return known or bool(_IN_NAMES & words) or whole in _NAMES or "split" in whole
 
 
 def refuse_unknown(counts: Mapping[str, int], where: str) -> None:

@@ -24,7 +24,7 @@ from shards.sources.records import (
     is_image,
     refusal,
 )
-from shards.sources.walk import Folder, told, walk
+from shards.sources.walk import SPLIT_LISTS, Folder, told, walk
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,9 @@ class ClassFolders:
             yield Note(lost)
         if archives := _only(ARCHIVES, every):
             yield Note(f"archives are not read: {told(archives)}: unpack those that hold images, or move them away")
+        if lists := every[SPLIT_LISTS]:
+            mend = "list the images in a CSV table with the columns path, class and split to keep their splits"
+            yield Note(f"{lists:,} files beside the images are called like lists of splits, and are not read: {mend}")
         for folder in walk(self.root):
             yield from self._found(folder, layout)
 

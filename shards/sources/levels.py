@@ -14,7 +14,7 @@ from shards.errors import UserError
 from shards.files import printable
 from shards.names import alias
 from shards.sources.layout import Folder, Layout, Role, listed, shown
-from shards.split_words import WORDS, split_word
+from shards.split_words import WORDS, names_split, split_word
 
 IMAGES = frozenset({"image", "images", "img", "imgs", "jpegimages", "rgb"})
 MASKS = frozenset({"label", "labels", "mask", "masks", "annotation", "annotations", "gt", "groundtruth", "segmentation"})
@@ -111,6 +111,9 @@ def _role(tree: _Tree, tops: Sequence[Folder], below: Sequence[Folder], roles: S
         _refuse_beside(tree, names, f"leave only splits side by side, or say --level {len(roles) + 1} if these are classes")
     if level:
         return "around" if len(names) == 1 else "superclass"
+    if not inside and all(map(names_split, names)):
+        called = f"call them {', '.join(WORDS[:-1])} with the class folders in them, or say --level {len(roles) + 1}"
+        tree.refuse(f"has images in {shown(*below)}, which are called like splits", f"{called} if these are classes")
     if inside and all(len(tree.children.get(top, ())) <= 1 for top in tops):
         filled = [folder for folder in below if tree.direct[folder] and alias(folder[-1]) not in IMAGES]
         if filled and not all(split_word(folder[-1]) for folder in inside):

@@ -11,11 +11,10 @@ from shards.description import INDEX, KEYS, MADE, SET
 from shards.errors import UserError
 from shards.files import printable
 from shards.sources.records import Ignored, is_image
-from shards.split_words import WORDS, split_word
+from shards.split_words import WORDS, names_split, split_word
 
 _OF_A_SET = (INDEX, KEYS, SET, MADE)
 _COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst|zstd|lz4|lz|lzma|lzo|br|z)|tgz|tbz2?|txz|tlz|tzst)$", re.IGNORECASE)
-_LIKE_SPLIT = re.compile(r"(?<![a-z])(train|test|valid|valset|holdout|unseen)", re.IGNORECASE)
 _DEPTH = 2  # sub-folders that tars may lie in
 
 
@@ -78,7 +77,7 @@ def splits_of(tars: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     counts = Counter(words.values())
     shown = ", ".join(f"{word} ({count})" for word, count in sorted(counts.items()) if word)
     if not shown:
-        like = [tar for tar in tars if _LIKE_SPLIT.search(tar)]
+        like = [tar for tar in tars if any(map(names_split, _words(tar)))]
         known = ", ".join(WORDS[:-1])
         note = f"{len(like):,} tars are called like splits, such as {printable(min(like, default=''))}, but none of {known}"
         return {}, [f"{note}: no split is taken from their names"] * bool(like)

@@ -10,6 +10,7 @@ from shards.description import SET
 from shards.errors import UserError
 from shards.files import printable
 from shards.sources.records import Refused, extension, is_image
+from shards.split_words import names_split
 
 # Folders that systems leave behind, some with small copies of the images.
 OF_SYSTEMS = frozenset(
@@ -18,6 +19,8 @@ OF_SYSTEMS = frozenset(
 )
 _PACKING = ("lock", "set")  # what is in a set in the making, see `shards.work`
 SHOWN = 12
+SPLIT_LISTS = "lists called like splits"
+_LISTS = frozenset({".txt", ".csv", ".tsv", ".lst", ".json", ".parquet"})
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ def _sort_in(folder: Folder, entry: "os.DirEntry[str]", path: str) -> None:
     if _is_file(entry) and is_image(entry.name):
         folder.images.append(path)
     elif _is_file(entry):
-        folder.ignored[f"{ending!r}" if " " in ending else ending or "no extension"] += 1
+        kind = f"{ending!r}" if " " in ending else ending or "no extension"
+        folder.ignored[SPLIT_LISTS if ending in _LISTS and names_split(entry.name[: -len(ending)]) else kind] += 1
     elif entry.is_symlink() and (is_image(entry.name) or not ending):  # without an extension it may have been a class
         folder.refused.append(Refused(printable(path), "is a link to nothing: mend or remove it"))
     elif is_image(entry.name):

@@ -68,8 +68,9 @@ def test_bands_are_taken_as_the_file_says(
         (
             [R, G, B],
             {"texts": ("blue", "green", "red")},
-            r"its bands \(1, 2, 3\) are red, green and blue, and describes \(3, 2, 1\)",
+            r"its bands \(1, 2, 3\) are red, green and blue, and describes its bands as blue, green, red",
         ),
+        ([NIR, R, G], {"texts": ("NIR", "Red", "Green")}, "describes its bands as nir, red, green"),
         ([NIR, R, G], {"colours": "undefined red green"}, "so green, red but not red, green and blue: name them with `gdal_edit"),
         ([R.astype(np.uint16)] * 3, {}, "3 bands of uint16: convert it to RGB of 8 bits, for example with `gdal_translate -b 1"),
         ([R.astype(np.float32)] * 13, {}, "13 bands of float32"),
@@ -79,6 +80,23 @@ def test_bands_are_taken_as_the_file_says(
 def test_bands_that_are_no_picture_are_refused(tmp_path: Path, bands: list[np.ndarray], options: dict, said: str) -> None:
     path = write(tmp_path / "a.tif", bands, **options)
     with pytest.raises(UserError, match=said), open_scene(path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"<html>", "it is an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1", "it is a Git LFS pointer"),
+        (b"\x89PNG\r\n\x1a\n", "it is a PNG image: give one; `gdal_translate"),
+        (b"\0\0\0\x0cjP  \r\n", "it is a JPEG 2000"),
+        (b"", "it is empty"),
+        (bytes(9), "it does not begin like one: give one"),
+    ],
+)
+def test_what_is_no_tiff_is_called_what_it_is(tmp_path: Path, data: bytes, said: str) -> None:
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(UserError, match=rf"a\.tif cannot be read as a GeoTIFF, {said}"), open_scene(tmp_path / "a.tif"):
         pass
 
 

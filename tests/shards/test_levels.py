@@ -63,6 +63,8 @@ def test_the_level_is_found(folders: tuple[str, ...], folder: str, place: tuple[
         (("",), "no class folders, and 3 images outside any"),
         (("images",), "one class only, 'images', at level 1"),
         (("train", "test"), "has images in test/, train/ and no class folders there"),
+        (("train2017", "val2017"), "has images in train2017/, val2017/, which are called like splits: .* or say --level 1 if"),
+        (("D/trainset", "D/testset"), "which are called like splits: .* or say --level 2 if"),
         (("train/a", "test/a", "unlabeled/a"), "has test, train beside unlabeled: leave only splits"),
         (
             ("train_set/a", "train_set/b", "test_set/a", "test_set/b"),

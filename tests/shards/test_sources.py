@@ -71,11 +71,16 @@ def test_split_folders_around_classes_are_packed_and_told(images: Path, tmp_path
         for name in names:
             shutil.copytree(images / name, tmp_path / "SPLITS" / split / name)
     (tmp_path / "SPLITS" / "readme.txt").touch()
+    (tmp_path / "SPLITS" / "aid-train.txt").touch()
+    (tmp_path / "SPLITS" / "Port.rar").touch()
     report = pack(open_source(tmp_path / "SPLITS"), tmp_path / "SET")
     assert (report.shards.classes, report.shards.splits) == (("Airport", "Beach", "Port"), ("", "train", "val"))
-    assert report.ignored == {"outside a class folder": 1}
+    assert report.ignored == {"outside a class folder": 3}
     assert report.notes == (
         "3 classes are taken from level 2 of the folders, <split>/<class>; splits are Valid, train (--level takes another)",
+        "archives are not read: 1 .rar: unpack those that hold images, or move them away",
+        "1 files beside the images are called like lists of splits, and are not read: "
+        "list the images in a CSV table with the columns path, class and split to keep their splits",
     )
     made = json.loads((report.shards.root / "made.json").read_text())
     assert made["layout"] == {"levels": ["split", "class"], "splits": ["Valid", "train"], "superclasses": {}}
