@@ -53,7 +53,7 @@ class Columns:
             like = {wanted: [name for name in names if alias(name) in _LIKE[wanted]] for wanted in missing}
             mends = [f"call {' or '.join(map(repr, given))} {wanted}" for wanted, given in like.items() if given]
             mend = ", and ".join(mends) or "its first line must name the columns path and class"
-            only = f"only {', '.join(map(repr, names))}" if names else "its first line is empty"
+            only = f"only {', '.join(map(repr, names))}" if names else "and nothing in its first line"
             raise UserError(f"{path} has no column {missing[0]!r}, {only}: {mend}")
         split = found["split"][0] if found["split"] else None
         others = tuple(name for name in names if alias(name) not in found)

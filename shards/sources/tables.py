@@ -85,12 +85,12 @@ def _csv(path: Path) -> tuple[Columns, Iterator[Row]]:
         encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         with path.open(newline="", encoding=encoding) as opened:
             header = opened.readline()
-        if "\0" in header:
-            raise UnicodeError("it has zero bytes, as UTF-16 without its mark has")
         names = {delimiter: next(csv.reader([header], delimiter=delimiter), []) for delimiter in DELIMITERS}
         delimiter = next((each for each in DELIMITERS if Columns.there(names[each])), "")
         if start and not delimiter and (found := what_it_is(start)):
             raise UserError(f"{printable(path)} is no CSV table but {found[0]}: {found[1]}, and give a table")
+        if "\0" in header:
+            raise UnicodeError("it has zero bytes, as UTF-16 without its mark has")
         return Columns.of(path, names[delimiter or ","]), _csv_rows(path, encoding, delimiter)
     except (csv.Error, UnicodeError) as error:
         raise _no_csv(path, error) from None

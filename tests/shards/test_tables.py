@@ -118,6 +118,24 @@ def test_columns_that_are_called_otherwise_are_named(images: Path, rows: list[tu
 
 
 @pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "has no column 'path', and nothing in its first line"),
+        ("path,class\na.jpg,A\n".encode("utf-16-be"), "zero bytes, as UTF-16 without its mark has.*iconv"),
+        (b"<!DOCTYPE html>", "is no CSV table but an HTML page, as failed downloads leave it: fetch it again"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "no CSV table but a Git LFS pointer .*: run `git lfs pull`"),
+        (b"PK\3\4" + bytes(26) + b"xl/workbook.xml", "no CSV table but an Office document, such as Excel's: export"),
+        (b'path,class\n"a.jpg,A\n', "is cut off or has a quote too many"),
+        (b"path,class\nPort/PORT_2.JPG,Port\n", "it is not in .*DATA: correct its path, its case too"),
+    ],
+)
+def test_files_that_are_no_table_of_images_are_called_what_they_are(images: Path, data: bytes, sentence: str) -> None:
+    (images / "t.csv").write_bytes(data)
+    with pytest.raises(UserError, match=sentence):
+        packed(images / "t.csv")
+
+
+@pytest.mark.parametrize(
     ("row", "reason"),
     [
         ("https://x.org/a.jpg,A", "is an address: download the image"),
