@@ -14,6 +14,8 @@ from shards.errors import UserError
 FIRST_PORT, PORTS = 20000, 10000
 # From any of these torch, Accelerate and DeepSpeed conclude that a process is one of several.
 _COUNTED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+# What srun says beside the number of a step's tasks.
+_STEP = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_STEP_NODELIST")
 
 
 class Position(NamedTuple):
@@ -39,7 +41,7 @@ def position(environment: Mapping[str, str]) -> Position:
     if missing := [name for name in names if name not in environment]:
         said = " ".join(f"{name}={environment[name]}" for name in names if name in environment)
         raise UserError(f"{said} without {' and '.join(missing)}: set all three, as torchrun does, or leave all unset")
-    found = Position(*(_number(environment, name) for name in names))
+    found = Position(*(number(environment, name) for name in names))
     if found.rank >= found.world_size:
         raise UserError(
             f"RANK={found.rank} is not below WORLD_SIZE={found.world_size}: correct the environment, or leave both unset"
@@ -59,15 +61,20 @@ def from_slurm(environment: Mapping[str, str], gpus: int) -> dict[str, str]:
     Args:
         environment: of this process. A batch script itself is no step: only srun's tasks have SLURM_STEP_* variables.
         gpus: that this process sees; one of its own is number 0 on every rank.
+
+    Raises:
+        UserError: a part of what srun says is missing, or no number.
     """
     launched = "RANK" in environment and "WORLD_SIZE" in environment
-    if launched or int(environment.get("SLURM_STEP_NUM_TASKS", "1")) == 1:
+    if launched or (tasks := number(environment, "SLURM_STEP_NUM_TASKS", "1")) == 1:
         return {}
-    local = int(environment["SLURM_LOCALID"])
-    job = int(environment["SLURM_JOB_ID"]) + int(environment["SLURM_STEP_ID"])
+    if missing := [name for name in _STEP if name not in environment]:
+        raise UserError(f"SLURM_STEP_NUM_TASKS={tasks} without {' and '.join(missing)}: start with srun, or unset what it left")
+    local = number(environment, "SLURM_LOCALID")
+    job = number(environment, "SLURM_JOB_ID") + number(environment, "SLURM_STEP_ID")
     return {
         "RANK": environment["SLURM_PROCID"],
-        "WORLD_SIZE": environment["SLURM_STEP_NUM_TASKS"],
+        "WORLD_SIZE": f"{tasks}",
         "LOCAL_RANK": str(local % gpus if gpus else local),
         "MASTER_ADDR": environment.get("MASTER_ADDR") or first_host(environment["SLURM_STEP_NODELIST"]),
         "MASTER_PORT": environment.get("MASTER_PORT") or str(FIRST_PORT + job % PORTS),
@@ -87,8 +94,13 @@ def first_host(nodes: str) -> str:
     return re.sub(r"\[(\w+)[^\]]*\]", r"\1", first[0])
 
 
-def _number(environment: Mapping[str, str], name: str) -> int:
-    value = environment[name]
+def number(environment: Mapping[str, str], name: str, default: str = "") -> int:
+    """Return a variable's number.
+
+    Raises:
+        UserError: it is none.
+    """
+    value = environment.get(name, default)
     if not value.isdecimal():
         raise UserError(f"the environment variable {name}={value!r} is not a number: correct it, or leave it unset")
     return int(value)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from dsva.environment import position
+from dsva.environment import number, position
 from dsva.files import write_atomically
 from shards.errors import UserError
 
@@ -48,11 +48,11 @@ class Place:
         Raises:
             UserError: what is left of others, such as WORLD_SIZE=2, makes no sense.
         """
-        if "SLURM_PROCID" in environment and START not in environment:
+        if "SLURM_PROCID" in environment and "SLURM_JOB_ID" in environment and START not in environment:
             array = environment.get("SLURM_ARRAY_JOB_ID")
             job = f"{array}_{environment['SLURM_ARRAY_TASK_ID']}" if array else environment["SLURM_JOB_ID"]
             # A batch script itself is no step, and alone.
-            rank, size, local = (int(environment.get(f"SLURM_{name}", default)) for name, default in _STEP.items())
+            rank, size, local = (number(environment, f"SLURM_{name}", default) for name, default in _STEP.items())
             return cls(rank, size, local, job, f"{job}-{environment.get('SLURM_RESTART_COUNT', '0')}")
         start = environment.get(START, f"{socket.gethostname()}-{os.getpid()}")
         return cls(*position(environment), start, start)

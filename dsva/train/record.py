@@ -92,8 +92,10 @@ def why_started(folder: Path, environment: Mapping[str, str]) -> str:
         why = f"after: {before}"
     else:
         why = "after a crash or a kill, of which nothing was noted"
-    restarts = int(environment.get("SLURM_RESTART_COUNT", "0"))
-    return f"{why}; restart {restarts} of Slurm job {environment.get('SLURM_JOB_ID')}" if restarts else why
+    restarts = environment.get("SLURM_RESTART_COUNT", "0")
+    if restarts == "0" or not restarts.isdecimal():
+        return why
+    return f"{why}; restart {restarts} of Slurm job {environment.get('SLURM_JOB_ID')}"
 
 
 def unlike_before(folder: Path, hardware: Mapping[str, Any]) -> str:

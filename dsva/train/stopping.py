@@ -91,7 +91,9 @@ class Lead:
         try:
             self._seconds = float(given) if given else float("inf")
         except ValueError:
-            raise UserError(f"the environment variable {SIGNAL_SECONDS}={given!r} is no number: correct it, or unset it") from None
+            self._seconds = float("nan")
+        if not self._seconds >= 0:
+            raise UserError(f"the environment variable {SIGNAL_SECONDS}={given!r} is no number of seconds: correct it, or unset it")
         self._console = console
 
     def check(self, step: float, save: float) -> None:

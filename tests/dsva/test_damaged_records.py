@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from dsva.config import load
 from dsva.train.gate import ASKED, admit
-from dsva.train.record import read_config
+from dsva.train.record import read_config, why_started
 from dsva.train.run import run
 from launch.cli import app
 from launch.folder import JobFolder
@@ -99,6 +99,12 @@ def test_a_damaged_configuration_is_compared_with_what_a_job_was_asked_for(tiny:
     (begun / ASKED).unlink()
     with pytest.raises(UserError, match=r"nothing else in .* says what the run computes: put config.yaml back, or give another"):
         admit(begun, config)
+
+
+@pytest.mark.parametrize(("count", "told"), [("x", False), ("", False), ("0", False), ("2", True)])
+def test_a_count_of_restarts_that_is_none_stops_no_run(tmp_path: Path, count: str, told: bool) -> None:
+    why = why_started(tmp_path, {"SLURM_RESTART_COUNT": count, "SLURM_JOB_ID": "7"})
+    assert ("restart 2 of Slurm job 7" in why) is told
 
 
 def test_what_one_start_keeps_for_good_no_later_one_removes(tiny: Noise, tmp_path: Path) -> None:

@@ -38,6 +38,19 @@ def test_one_variable_that_a_shell_has_left_over_does_not_hide_slurm(left: str) 
     assert from_slurm({**STEP, left: "1"}, gpus=0) == from_slurm(STEP, gpus=0)
 
 
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        ({"SLURM_STEP_NUM_TASKS": "2"}, r"SLURM_STEP_NUM_TASKS=2 without SLURM_PROCID and .*: start with srun, or unset"),
+        ({"SLURM_STEP_NUM_TASKS": ""}, r"SLURM_STEP_NUM_TASKS='' is not a number: correct it, or leave it unset"),
+        ({**STEP, "SLURM_LOCALID": "x"}, r"SLURM_LOCALID='x' is not a number"),
+    ],
+)
+def test_what_srun_left_over_is_told(left: dict[str, str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        from_slurm(left, gpus=0)
+
+
 def test_an_address_that_a_batch_script_has_chosen_is_kept() -> None:
     told = from_slurm({**STEP, "MASTER_ADDR": "first", "MASTER_PORT": "7"}, gpus=0)
     assert (told["MASTER_ADDR"], told["MASTER_PORT"]) == ("first", "7")

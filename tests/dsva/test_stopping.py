@@ -132,8 +132,9 @@ def test_a_lead_that_is_too_short_is_said_once() -> None:
     assert "a step takes 11.0 s and a save 20.0 s, but the job is told only 30 s before its end" in said.getvalue()
     Lead({}, Console(file=said)).check(1e9, 1e9)
     assert said.getvalue().count("warning") == 1
-    with pytest.raises(UserError, match=f"{SIGNAL_SECONDS}='soon' is no number"):
-        Lead({SIGNAL_SECONDS: "soon"}, None)
+    for wrong in ("soon", "nan", "-5"):
+        with pytest.raises(UserError, match=f"{SIGNAL_SECONDS}='{wrong}' is no number of seconds"):
+            Lead({SIGNAL_SECONDS: wrong}, None)
 
 
 def test_a_run_measures_its_steps_and_saves(server: GroupServer, tiny: Noise, tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ def test_a_task_of_an_array_keeps_the_name_that_scontrol_knows() -> None:
     assert Place.of({**STEP, "SLURM_ARRAY_JOB_ID": "6", "SLURM_ARRAY_TASK_ID": "3"}).job == "6_3"
 
 
+def test_a_number_that_a_step_of_srun_has_left_over_is_no_place() -> None:
+    assert Place.of({"SLURM_PROCID": "3"}).rank == 0
+
+
 def test_a_batch_script_is_alone() -> None:
     assert Place.of({"SLURM_JOB_ID": "7", "SLURM_PROCID": "0"}) == Place(0, 1, 0, "7", "7-0")
 
