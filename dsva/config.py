@@ -353,8 +353,8 @@ def _put(tree: dict[str, Any], override: str) -> None:
         read = parse(value)
     except ValueError as error:
         raise UserError(f"override {override[:SHOWN]!r} cannot be read as YAML ({error}): correct it") from None
-    # Text without quotes stays as it was typed: YAML would take ` #1` in the name of a folder for a comment.
-    as_typed = isinstance(read, str) and value.lstrip()[:1] not in "'\"|>!&*"
+    # Text without quotes stays as it was typed: YAML would take ` #1` in the name of a folder for a comment, `a: b` for a mapping.
+    as_typed = isinstance(read, str | dict) and value.lstrip()[:1] not in "'\"|>!&*{?"
     tree[name] = value.strip() if as_typed else read
 
 

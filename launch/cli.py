@@ -54,14 +54,14 @@ def train(
         from dsva.config import load
         from dsva.train.run import run
 
-    raise typer.Exit(run(load(config, overrides or []), Console(), from_scratch))
+    raise typer.Exit(run(load(config, overrides or []), _console(), from_scratch))
 
 
 def evaluate(run_dir: RunFolder, overrides: Overrides = None) -> None:
     """Score a finished run on its test classes, ZSL and GZSL: table, pictures and results.json."""
     from dsva.trained import evaluate_run
 
-    evaluate_run(run_dir, overrides or [], Console())
+    evaluate_run(run_dir, overrides or [], _console())
 
 
 def demo(
@@ -113,6 +113,11 @@ def main() -> None:
         if place is None:
             raise
         sys.exit(_refused(f"{place} cannot be used ({error.strerror}): give another place, or mend that one"))
+
+
+def _console() -> Console:
+    """Return where a run speaks: in a file, which may be searched, every sentence has one line."""
+    return Console(soft_wrap=not sys.stdout.isatty())
 
 
 def _refused(sentence: str) -> int:

@@ -210,6 +210,8 @@ class Results(Part):
         Raises:
             UserError: unreadable, or not written by this format.
         """
+        if not path.exists():
+            raise UserError(f"{path} is not there: let the training come to its end, or score it with `dsva eval {path.parent}`")
         value, _ = read_json(path)
         try:
             return cls.model_validate(value)
