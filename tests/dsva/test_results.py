@@ -120,7 +120,7 @@ def test_gamma_of_a_run_that_is_another_experiment_is_refused(
 
 def test_gamma_chosen_on_test_images_is_refused(tmp_path: Path) -> None:
     ours = experiment(eval={"validation_run": tmp_path})
-    with pytest.raises(UserError, match=r"results\.json cannot be read"):
+    with pytest.raises(UserError, match=r"results\.json is not there: let the training"):
         choose_gamma(ours.config.eval, "proto", provenance(ours, NO_WEIGHTS, "cpu"))
     results(experiment()).write(tmp_path / RESULTS)
     with pytest.raises(UserError, match="its gamma was chosen on test images"):
