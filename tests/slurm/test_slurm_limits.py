@@ -1,6 +1,7 @@
 """What Slurm's limits, a user's environment and the names of folders do to a submission. 60 seconds on two processors."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ touch {folder}/taken && PATH={path} exec sbatch "$@"
 
 
 @pytest.fixture
-def small_arrays(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+def small_arrays(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """The cluster, with this very process as its user, and with arrays of two tasks at most; no job starts."""
     monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
     file = Path(cluster.environment["SLURM_CONF"])
@@ -40,6 +41,8 @@ def small_arrays(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     yield cluster
     cluster.run("scancel", "--partition=main")
     file.write_text(text)
+    # The controller reads this limit again only when the second of the last reconfiguration differs from the one it read it in.
+    time.sleep(1.1)
     cluster.run("scontrol", "reconfigure")
     cluster.run("scontrol", "update", "PartitionName=main", "State=UP")
     until(cluster.idle, "an empty queue")
