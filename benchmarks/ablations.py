@@ -17,10 +17,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dsva.ablation import HEADS, Row, planned
 from dsva.config import load
-from dsva.zeroshot.results import RESULTS, Head, Results
-from dsva.zeroshot.tables import Table, percent
+from dsva.evaluation.results import RESULTS, Head, Results
+from dsva.evaluation.tables import Table, percent
+from dsva.studies.ablation import HEADS, Row, planned
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = ("train.steps=150", "data.image_size=72", "data.resize=84", "run.checkpoint_every=150")

@@ -18,10 +18,10 @@ from rich.console import Console
 
 from benchmarks.together import Together
 from dsva.config import load
-from dsva.experiment import Experiment
-from dsva.ranks import Ranks
-from dsva.train.checkpoint import OPTIMIZER, newest
-from dsva.train.gate import CHECKPOINTS
+from dsva.processes.ranks import Ranks
+from dsva.protocol.experiment import Experiment
+from dsva.runs.checkpoint import OPTIMIZER, newest
+from dsva.runs.gate import CHECKPOINTS
 from dsva.train.phases import Phases
 from dsva.train.trainer import Trainer
 from dsva.train.zero import deepspeed_settings
@@ -49,7 +49,7 @@ def measure(overrides: list[str]) -> None:
         started = time.perf_counter()
     on_gpu = ranks.device.type == "cuda"
     peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-    memory = max(ranks.everyones(peak))
+    memory = max(ranks.all_gather(peak))
     started = time.perf_counter()
     trainer.save(STEPS)
     saved = time.perf_counter() - started

@@ -27,7 +27,7 @@ import yaml
 from dev_cluster import DEV, ROOT, dev_cluster, dsva, say
 from safetensors.torch import load_file
 
-from launch.folder import JobFolder
+from launch.jobs.folder import JobFolder
 from launch.sweep.keeper import keepers
 from launch.sweep.plan import Manifest, read_sweep
 from launch.sweep.state import State, folder_of, states

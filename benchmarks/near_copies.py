@@ -19,8 +19,8 @@ from PIL import Image, ImageEnhance
 from scipy.ndimage import affine_transform, gaussian_filter
 from scipy.optimize import minimize
 
+from shards.difference_hashes import alike_pairs, near_pairs
 from shards.images import inspect
-from shards.near import alike_pairs, near_pairs
 from shards.near_duplicates import SAME_SCENE, correlation
 
 DISTANCES = range(17)

@@ -17,7 +17,7 @@ import yaml
 from dev_cluster import ROOT, dev_cluster, dsva, say
 from faults import SMALL
 
-from launch.folder import JobFolder
+from launch.jobs.folder import JobFolder
 from launch.sweep.plan import Manifest, read_sweep
 from launch.sweep.state import folder_of
 

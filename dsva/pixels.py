@@ -43,7 +43,7 @@ def training_pixels(images: Tensor, config: DataConfig, seed: int, step: int, po
     return _normalised(F.grid_sample(scaled.float(), grid, padding_mode="border", align_corners=False), config)
 
 
-def test_pixels(images: Tensor, config: DataConfig) -> Tensor:
+def eval_pixels(images: Tensor, config: DataConfig) -> Tensor:
     """Scale test images and take their middle, [b, 3, image_size, image_size]."""
     scaled = _scaled(images, config)
     start = (config.resize - config.image_size) // 2

@@ -1,5 +1,5 @@
 """`python -m launch` is `dsva`, for launchers such as torchrun."""
 
-from launch.cli import main
+from launch.cli.main import main
 
 main()

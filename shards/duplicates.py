@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shards.difference_hashes import DISTANCE, alike_pairs
 from shards.index import ShardSet
-from shards.near import DISTANCE, alike_pairs
 
 SHOWN = 10
 ALL_COMPARED = 100_000  # images of a set whose hashes are compared with each other in seconds
@@ -20,7 +20,7 @@ class Duplicates:
         exact: how many have the same bytes as an earlier one.
         across_classes: how many of those belong to another class than the one before them.
         pairs: keys of the first pairs across classes.
-        near: how many look like another by their difference hash, but have other bytes; see `shards.near.alike_pairs`.
+        near: how many look like another by their difference hash, but have other bytes; see `shards.difference_hashes.alike_pairs`.
         distance: bits in which the hashes of these may differ; 0 in a set that is too large to compare all with all.
     """
 

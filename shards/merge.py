@@ -14,8 +14,8 @@ from shards.description import MADE, read_digested, write_description, write_dig
 from shards.duplicates import Duplicates, find_duplicates
 from shards.errors import UserError
 from shards.files import replace_with, sync
-from shards.fragments import finished, join
 from shards.index import ShardSet
+from shards.index_fragments import finished, join
 from shards.plan import Plan
 from shards.sources.records import Refused
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
+from shards.difference_hashes import Hashes, Places, alike_pairs, bounded
 from shards.duplicates import exact_copies
 from shards.errors import UserError
 from shards.index import ShardSet
 from shards.loader import Reader
-from shards.near import Hashes, Places, alike_pairs, bounded
 from shards.progress import progress_bar
 
 MOST = 200_000  # pairs whose pixels are compared, at most

@@ -3,10 +3,10 @@
 The three steps are functions of their own that meet only on the disk, in the folder `<SHARDS>.partial`:
     plan.sqlite     which image goes where
     set/            the set in the making: finished shards, at last the index
-    000000.json ... what each finished shard holds (see `shards.fragments`)
+    000000.json ... what each finished shard holds (see `shards.index_fragments`)
     bad.jsonl       images that could not be packed
 So an interrupted packing continues with the shards that are not finished, and the jobs can run anywhere
-(see `shards.parts`).
+(see `shards.distributed_pack`).
 """
 
 import json
@@ -20,8 +20,8 @@ from rich.console import Console
 
 from shards.description import Shard
 from shards.errors import UserError
-from shards.fragments import Fragment, forget_fragment, read_fragment
 from shards.images import MAX_PIXELS, BadImage, inspect, resized
+from shards.index_fragments import IndexFragment, forget_index_fragment, read_index_fragment
 from shards.jobs import in_order
 from shards.merge import PackReport, merge
 from shards.plan import Options, Plan, write_plan
@@ -95,9 +95,9 @@ def unfinished(work: Path, retry_bad: bool) -> list[int]:
     return [shard for shard, fragment in fragments if fragment is None or (retry_bad and fragment.bad)]
 
 
-def packed(work: Path, number: int) -> Fragment | None:
+def packed(work: Path, number: int) -> IndexFragment | None:
     """Return what a finished shard holds; None where it is not finished, or its tar has gone since or has another size."""
-    fragment = read_fragment(work, number)
+    fragment = read_index_fragment(work, number)
     if fragment is None or fragment.shard is None:
         return None
     tar = work / "set" / fragment.shard.name
@@ -120,10 +120,10 @@ def say_continuing(work: Path, todo: int, count: int, console: Console | None) -
 
 def pack_shard(work: Path, number: int) -> int:
     """Make one shard of the plan in `work` and return its number: images into a tar, then its fragment of the index."""
-    plan, fragment = Plan(work), Fragment()
+    plan, fragment = Plan(work), IndexFragment()
     labels = {name: label for label, name in enumerate(plan.classes)}
     path = work / "set" / f"shard-{number:06d}.tar"
-    forget_fragment(work, number)
+    forget_index_fragment(work, number)
     with TarWriter(path) as tar:
         for record in plan.records(number):
             try:
@@ -135,7 +135,7 @@ def pack_shard(work: Path, number: int) -> int:
     return number
 
 
-def _add(plan: Plan, label: int, record: Record, tar: TarWriter, fragment: Fragment) -> None:
+def _add(plan: Plan, label: int, record: Record, tar: TarWriter, fragment: IndexFragment) -> None:
     options, extension = plan.options, record.extension
     data = _read(f"{plan.root}/{record.path}", record)
     facts = inspect(data, options.max_pixels)

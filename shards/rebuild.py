@@ -15,9 +15,9 @@ from rich.console import Console
 from shards.description import INDEX, KEYS, MADE, SET, Shard, write_description
 from shards.errors import UserError
 from shards.files import file_sha256, printable, sync
-from shards.fragments import Fragment, counts, finished, join
 from shards.images import MAX_PIXELS, BadImage, inspect
 from shards.index import ShardSet
+from shards.index_fragments import IndexFragment, counts, finished, join
 from shards.jobs import in_order
 from shards.merge import split_places
 from shards.names import same_names, told_apart
@@ -117,7 +117,7 @@ def _scan(folder: Path, max_pixels: int, job: tuple[int, Path, str]) -> int:
     Its classes are pairs of class text and folder, its splits pairs of split and folder, since what a folder means is found last.
     """
     number, path, split = job
-    fragment = Fragment()
+    fragment = IndexFragment()
     with path.open("rb", buffering=0) as file:
         for sample in samples(path):
             if isinstance(sample, Refused):
@@ -130,7 +130,7 @@ def _scan(folder: Path, max_pixels: int, job: tuple[int, Path, str]) -> int:
     return len(fragment)
 
 
-def _add(fragment: Fragment, path: Path, descriptor: int, sample: Sample, split: str, max_pixels: int) -> None:
+def _add(fragment: IndexFragment, path: Path, descriptor: int, sample: Sample, split: str, max_pixels: int) -> None:
     image = sample.image
     try:
         class_name = sample.class_text or sample.folder.rpartition("/")[2]

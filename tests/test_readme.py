@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.cli import main
+from launch.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["train.steps=2", "model.width=32", "model.layers=1", "model.heads=2", "model.mlp=32"]

@@ -19,10 +19,10 @@ from torch.nn.parallel import DistributedDataParallel
 from benchmarks.scaling.model import BUCKET
 from benchmarks.together import Together
 from dsva.config import load
-from dsva.experiment import Experiment
-from dsva.ranks import Ranks
-from dsva.train.checkpoint import newest
-from dsva.train.gate import CHECKPOINTS
+from dsva.processes.ranks import Ranks
+from dsva.protocol.experiment import Experiment
+from dsva.runs.checkpoint import newest
+from dsva.runs.gate import CHECKPOINTS
 from dsva.train.phases import Phases
 from dsva.train.trainer import Trainer
 

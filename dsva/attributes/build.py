@@ -13,11 +13,11 @@ from dsva.attributes.classes import Wanted
 from dsva.attributes.rows import Floats, finished, predicted
 from dsva.attributes.vocabulary import Vocabulary
 from dsva.config import DataConfig
-from dsva.pixels import test_pixels
-from dsva.zeroshot.attributes import AttributeTable
-from dsva.zeroshot.classes import ImageSets, key_hashes
-from dsva.zeroshot.origin import Mode, Origin, Rows, gaps
-from dsva.zeroshot.prompts import TextTower
+from dsva.model.prompts import TextTower
+from dsva.pixels import eval_pixels
+from dsva.protocol.attribute_table import AttributeTable
+from dsva.protocol.image_sets import ImageSets, key_hashes
+from dsva.protocol.table_provenance import Mode, Rows, TableProvenance, gaps
 from shards.errors import UserError
 from shards.index import ShardSet
 from shards.loader import Loader, common_side
@@ -36,7 +36,7 @@ MEANINGS = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How rows are made: see `Origin` for `mode` and `rows`; `exemplars` is the images of each unseen class, in that mode."""
+    """How rows are made, see `TableProvenance`; `exemplars` is the images of each unseen class, in that mode."""
 
     mode: Mode
     rows: Rows
@@ -98,8 +98,8 @@ def _groups(vocabulary: Vocabulary) -> dict[str, tuple[int, ...]]:
     return {group: tuple(range(ends[i], ends[i + 1])) for i, group in enumerate(vocabulary.groups)}
 
 
-def _origin(tower: TextTower, name: str, vocabulary: Vocabulary, recipe: Recipe, described: Mapping[str, str]) -> Origin:
-    return Origin(
+def _origin(tower: TextTower, name: str, vocabulary: Vocabulary, recipe: Recipe, described: Mapping[str, str]) -> TableProvenance:
+    return TableProvenance(
         mode=recipe.mode,
         clip=name,
         clip_sha256=tower.sha256(),
@@ -169,7 +169,7 @@ def _mean_images(tower: TextTower, data: ShardSet, chosen: Sequence[Mapping[str,
     order = Sequential(every, BATCH)
     sums = [np.zeros((len(each), int(tower.model.config.projection_dim))) for each in chosen]
     for batch in Loader(data, order, common_side(data, size)).batches(0, order.steps):
-        pixels = test_pixels(torch.from_numpy(batch.images).to(tower.device), config)
+        pixels = eval_pixels(torch.from_numpy(batch.images).to(tower.device), config)
         embedded = _array(tower.images(pixels))
         for total, rows in zip(sums, members, strict=True):
             mine = rows[batch.positions + batch.step * BATCH]

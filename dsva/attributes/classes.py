@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsva.config import ValidationConfig
+from dsva.json_files import unknown
+from dsva.model.prompts import words
+from dsva.protocol.attribute_table import PARTITIONS
+from dsva.protocol.class_splits import RANDOM, Split, find_split, load_split
+from dsva.protocol.image_sets import ImageSets, image_sets, third
 from dsva.yaml_files import read_mapping
-from dsva.zeroshot.attributes import PARTITIONS
-from dsva.zeroshot.classes import ImageSets, image_sets, third
-from dsva.zeroshot.inputs import unknown
-from dsva.zeroshot.prompts import words
-from dsva.zeroshot.splits import RANDOM, Split, find_split, load_split
 from shards.errors import UserError
 from shards.index import ShardSet
 from shards.names import matching

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from dsva.zeroshot.origin import Rows
+from dsva.protocol.table_provenance import Rows
 
 Floats = NDArray[np.float64]
 CONSTANT = 1e-9

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dsva.json_files import strings
 from dsva.yaml_files import read_mapping
-from dsva.zeroshot.inputs import strings
 from shards.errors import UserError
 from shards.names import alias
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dsva.ablation import finished
 from dsva.config import load
 from dsva.demo.scenes import draw_scenes
 from dsva.report.build import write_report
-from dsva.train.record import open_record
+from dsva.runs.record import open_record
+from dsva.studies.ablation import finished
 from dsva.train.run import run
 from shards.pack import pack
 from shards.sources import open_source

@@ -14,9 +14,9 @@ from transformers import CLIPVisionConfig
 from dsva.config import DataConfig, ModelConfig, ScoresConfig
 from dsva.cost import FLOAT, Shape
 from dsva.files import write_atomically
+from dsva.json_files import read_json
 from dsva.model.scores import ClassRows, class_rows
-from dsva.pixels import test_pixels
-from dsva.zeroshot.inputs import read_json
+from dsva.pixels import eval_pixels
 from shards.errors import UserError
 from shards.files import file_sha256, has_control
 
@@ -134,7 +134,7 @@ class Exported(_Part):
 
     def pixels(self, images: Tensor) -> Tensor:
         """Return the model's input, [B, 3, image_size, image_size], of RGB images as uint8 [B, resize, resize, 3]."""
-        return test_pixels(images, DataConfig(image_size=self.image_size, resize=self.resize, normalize=self.normalize))
+        return eval_pixels(images, DataConfig(image_size=self.image_size, resize=self.resize, normalize=self.normalize))
 
     def class_rows(self, device: torch.device) -> ClassRows:
         """Return the rows of all classes, as the model was scored with."""

@@ -8,6 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dsva.evaluation.decisions_file import DECISIONS, DecisionsFile
+from dsva.evaluation.results import RESULTS, Provenance, Results
+from dsva.evaluation.tables import per_class, summary
+from dsva.inference.candidates import candidates
+from dsva.inference.classifier import device
+from dsva.inference.explain import Explanation
+from dsva.inference.trained_run import Trained
+from dsva.inference.viewer import Viewer
+from dsva.provenance.starts import STARTS
 from dsva.report.curves import (
     Chart,
     attribute_charts,
@@ -17,27 +26,18 @@ from dsva.report.curves import (
     seen_unseen_charts,
     training_charts,
 )
-from dsva.report.explain import Explanation
 from dsva.report.explained import explained
 from dsva.report.overlays import Pixels
 from dsva.report.page import Charts, Decision, Facts, Gallery, Section, TableSection, write_page
 from dsva.report.panels import panel
 from dsva.report.published import published
-from dsva.starts import STARTS
-from dsva.train.checkpoint import Chosen, with_sha256
+from dsva.runs.checkpoint import Chosen, with_sha256
+from dsva.runs.record import ENVIRONMENT
 from dsva.train.metrics import METRICS
-from dsva.train.record import ENVIRONMENT
-from dsva.train.slowest import slowest_table
-from dsva.trained import Trained
-from dsva.viewer import Viewer
-from dsva.zeroshot.candidates import candidates
-from dsva.zeroshot.judge import device
-from dsva.zeroshot.kept import DECISIONS, Kept
-from dsva.zeroshot.results import RESULTS, Provenance, Results
-from dsva.zeroshot.tables import per_class, summary
+from dsva.train.stragglers import slowest_table
 from shards.errors import UserError
-from shards.given import Unused
 from shards.order import GALLERY, Ids, hashes
+from shards.user_images import Unused
 
 PAGE = "report.html"
 GALLERY_NOTE = (
@@ -62,7 +62,7 @@ def write_report(folder: Path, images_per_class: int = 4) -> Path:
         UserError: no run, no checkpoint, no results, or results of another checkpoint.
     """
     results = Results.read(folder / RESULTS)
-    kept = Kept.read(folder / DECISIONS, results)
+    kept = DecisionsFile.read(folder / DECISIONS, results)
     trained = _scored(folder, results.provenance)
     decisions, quality = _looked_at(trained, images_per_class)
     times = slowest_table(folder / METRICS)
@@ -115,7 +115,7 @@ def _looked_at(trained: Trained, images_per_class: int) -> tuple[tuple[Decision,
     ids = _some(np.concatenate([sets.unseen_test, sets.seen_test]), sets.labels)
     predicted, met = [], defaultdict[tuple[str, bool], list[_Explained]](list)
     for seen in viewer.look([experiment.shards.key(int(sample)) for sample in ids], Unused()):
-        predicted.append(viewer.judge.attributes(seen.outputs).cpu().numpy())
+        predicted.append(viewer.classifier.attributes(seen.outputs).cpu().numpy())
         for explanation, picture in explained(viewer, seen):
             kind = met[explanation.true, explanation.predicted == explanation.true]
             if explanation.true in sets.unseen and len(kind) < images_per_class:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dsva.evaluation.metrics import Curve, Decisions, curve, harmonic
+from dsva.evaluation.results import ClassCount, Results
 from dsva.files import read_lines
 from dsva.report.charts import Bars, Drawing, Line, bar_chart, line_chart, matrix
-from dsva.zeroshot.results import ClassCount, Results
-from dsva.zeroshot.scores import Curve, Decisions, curve, harmonic
 
 Chart = tuple[Drawing, str]  # and its caption
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from dsva.files import write_atomically
+from dsva.inference.explain import Explanation, explain
+from dsva.inference.viewer import Viewed, Viewer
 from dsva.pixels import shown_pixels
-from dsva.report.explain import Explanation, explain
 from dsva.report.overlays import Pixels
 from dsva.report.panels import panel
-from dsva.viewer import Seen, Viewer
 from shards.errors import UserError
-from shards.given import Unused
+from shards.user_images import Unused
 
 EXPLANATIONS = "explanations.json"
 
@@ -23,7 +23,7 @@ def explain_images(viewer: Viewer, images: Sequence[str], target: Path) -> tuple
 
     Args:
         viewer: run, head and candidates.
-        images: see `shards.given.find`.
+        images: see `shards.user_images.find`.
         target: folder to write to; made if need be.
 
     Returns:
@@ -49,22 +49,22 @@ def explain_images(viewer: Viewer, images: Sequence[str], target: Path) -> tuple
         made = {
             "run": str(viewer.trained.experiment.config.run.dir),
             **viewer.trained.weights.record(),
-            "head": viewer.judge.head,
-            "candidates": list(viewer.judge.names),
+            "head": viewer.classifier.head,
+            "candidates": list(viewer.classifier.names),
             "gamma": gamma,
             "gamma_source": source,
             "score": "sum of the attributes' contributions, each value x class / divisor",
-            "divisor": viewer.judge.rows.divisor,
+            "divisor": viewer.classifier.rows.divisor,
             "explanations": records,
         }
         write_atomically(target / EXPLANATIONS, json.dumps(made, indent=1) + "\n")
     return explanations, unused
 
 
-def explained(viewer: Viewer, seen: Seen) -> Iterator[tuple[Explanation, Pixels]]:
+def explained(viewer: Viewer, seen: Viewed) -> Iterator[tuple[Explanation, Pixels]]:
     """Yield the explanation of each image of a batch, and the model's input for people, [S, S, 3]."""
     experiment, batch = viewer.trained.experiment, seen.batch
     names = [image.name for image in batch.images]
     pictures = shown_pixels(seen.pixels, experiment.config.data)
-    explanations = explain(viewer.judge, seen.outputs, names, viewer.true_classes(batch), experiment.table.names)
+    explanations = explain(viewer.classifier, seen.outputs, names, viewer.true_classes(batch), experiment.table.names)
     yield from zip(explanations, pictures, strict=True)

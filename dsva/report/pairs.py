@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from PIL import ImageColor
 
-from dsva.drawing import DPI, picture
-from dsva.lettering import short
+from dsva.pictures.drawing import DPI, picture
+from dsva.pictures.lettering import short
 from shards.decode import Pixels
 from shards.index import ShardSet
 from shards.loader import Reader

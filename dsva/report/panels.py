@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from dsva.drawing import picture
-from dsva.lettering import short
-from dsva.report.explain import Explanation
+from dsva.inference.explain import Explanation
+from dsva.pictures.drawing import picture
+from dsva.pictures.lettering import short
 from dsva.report.overlays import Pixels, overlay
 
 MAPS, FOR, AGAINST = 4, 5, 2  # maps that are drawn, attributes with bars for the decision and against it

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dsva.evaluation.decisions_file import DECISIONS, DecisionsFile
+from dsva.evaluation.metrics import curve
+from dsva.evaluation.results import RESULTS, Results
+from dsva.evaluation.tables import Table, percent, protocols
 from dsva.files import read_lines
 from dsva.report.charts import Bars, Line, bar_chart, line_chart
 from dsva.report.curves import Chart
 from dsva.report.page import Charts, Facts, Section, TableSection, write_page
 from dsva.report.published import published
 from dsva.train.metrics import METRICS
-from dsva.zeroshot.kept import DECISIONS, Kept
-from dsva.zeroshot.results import RESULTS, Results
-from dsva.zeroshot.scores import curve
-from dsva.zeroshot.tables import Table, percent, protocols
 
 PAGE = "report.html"
 LOSS = "loss/total"
@@ -122,7 +122,7 @@ def _seen_unseen(groups: _Groups, head: str) -> Iterator[Chart]:
         for member, results in runs:
             gzsl = results.heads[head].gzsl
             if gzsl is not None:
-                steps = curve(Kept.read(member.folder / DECISIONS, results).decisions[head])
+                steps = curve(DecisionsFile.read(member.folder / DECISIONS, results).decisions[head])
                 mark = ((100 * gzsl.unseen, 100 * gzsl.seen), f"seed {member.seed} at gamma {gzsl.gamma:.4g}")
                 name = f"seed {member.seed}, AUSUC {100 * gzsl.ausuc:.1f} %"
                 lines.append(Line(name, list(zip(100 * steps.unseen, 100 * steps.seen, strict=True)), [mark]))

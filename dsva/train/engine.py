@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dsva.config import Config
 from dsva.model.dsva import DSVA
-from dsva.ranks import Ranks
+from dsva.processes.ranks import Ranks
 from dsva.train.optimizer import build_optimizer, moments, restore_moments
 from shards.errors import UserError
 

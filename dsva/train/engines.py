@@ -2,7 +2,7 @@
 
 from dsva.config import Config
 from dsva.model.dsva import DSVA
-from dsva.ranks import Ranks
+from dsva.processes.ranks import Ranks
 from dsva.train.engine import Engine
 from dsva.train.fsdp import FsdpEngine
 from dsva.train.zero import ZeroEngine

@@ -13,28 +13,28 @@ from rich.console import Console
 from rich.markup import escape
 
 from dsva.config import Config
-from dsva.experiment import Experiment
-from dsva.processes import described
-from dsva.ranks import Ranks
-from dsva.starts import other_code
+from dsva.evaluation.baselines import baselines
+from dsva.evaluation.evaluate import check_gamma, report
+from dsva.evaluation.metrics import Decisions
+from dsva.evaluation.results import Weights, provenance
+from dsva.inference.trained_run import Trained
+from dsva.processes.joining import described
+from dsva.processes.ranks import Ranks
+from dsva.protocol.experiment import Experiment
+from dsva.provenance.starts import other_code
+from dsva.runs.progress import set_aside
+from dsva.runs.record import note_end, note_start, open_record, set_damaged_aside, unlike_before, why_started
 from dsva.train.bad_steps import GoBackError
 from dsva.train.metrics import METRICS, Metrics, cut
 from dsva.train.mistakes import mistakes_of_all
 from dsva.train.orphans import leave_with_launcher
 from dsva.train.phases import Phases
-from dsva.train.progress import set_aside
-from dsva.train.record import note_end, note_start, open_record, set_damaged_aside, unlike_before, why_started
-from dsva.train.slowest import slowest_table
-from dsva.train.spending import hardware
-from dsva.train.stopping import Lead, StoppedError, StopSignal
+from dsva.train.stopping import SignalLeadTime, StoppedError, StopSignal
+from dsva.train.stragglers import slowest_table
 from dsva.train.trainer import SCORE, Trainer
 from dsva.train.watchdog import Watchdog
 from dsva.train.zero import deepspeed_settings
-from dsva.trained import Trained
-from dsva.zeroshot.baselines import baselines
-from dsva.zeroshot.evaluate import check_gamma, report
-from dsva.zeroshot.results import Weights, provenance
-from dsva.zeroshot.scores import Decisions
+from dsva.usage import hardware
 from shards.errors import UserError
 
 Log = Callable[[int, Mapping[str, Any]], None]
@@ -63,11 +63,11 @@ def run(config: Config, console: Console, from_scratch: bool = False) -> int:
         # which changes the order in which three ranks or more are summed, and with it the last bits of a continued run.
         ranks = Ranks(config.train.precision, unused_parameters=True, deepspeed=deepspeed_settings(config))
         stack.callback(ranks.close)
-        ranks.on_first(lambda: stack.enter_context(_record(experiment, from_scratch, console)))
-        start, phases = ranks.first(f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"), Phases(ranks.device)
+        ranks.on_rank_0(lambda: stack.enter_context(_record(experiment, from_scratch, console)))
+        start, phases = ranks.broadcast(f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"), Phases(ranks.device)
         if ranks.world_size > 1:
             stack.enter_context(mistakes_of_all(config.run.dir, start, ranks.rank))
-        lead = Lead(os.environ, None if ranks.rank else console)
+        lead = SignalLeadTime(os.environ, None if ranks.rank else console)
         if ranks.rank == 0:
             if told := described():
                 console.print(told)
@@ -76,7 +76,7 @@ def run(config: Config, console: Console, from_scratch: bool = False) -> int:
         try:
             with Watchdog.over(config.run.dir, start, ranks.rank, config.faults.hang_seconds, lambda: (phases.now, phases.since)):
                 decisions, weights = _to_the_end(experiment, ranks, phases, stop, lead, console)
-            ranks.on_first(partial(_report, experiment, decisions, weights, ranks, console))
+            ranks.on_rank_0(partial(_report, experiment, decisions, weights, ranks, console))
             ended, code = "finished", 0
         except StoppedError as stopped:
             ended, code = f"stopped by {signal.Signals(stopped.number).name} and saved", 128 + stopped.number
@@ -100,7 +100,7 @@ def _record(experiment: Experiment, from_scratch: bool, console: Console) -> Tex
 
 
 def _to_the_end(
-    experiment: Experiment, ranks: Ranks, phases: Phases, stop: StopSignal, lead: Lead, console: Console
+    experiment: Experiment, ranks: Ranks, phases: Phases, stop: StopSignal, lead: SignalLeadTime, console: Console
 ) -> tuple[dict[str, Decisions], Weights]:
     """Train, going back where bad steps ask for it, and decide on the test images with both heads and the baselines.
 
@@ -110,7 +110,7 @@ def _to_the_end(
     config, back = experiment.config, None
     while True:
         trainer = Trainer(experiment, ranks, console, phases, back)
-        ranks.on_first(partial(_note_start, experiment, ranks, trainer.start, back, console))
+        ranks.on_rank_0(partial(_note_start, experiment, ranks, trainer.start, back, console))
         try:
             train(trainer, config, ranks, stop, lead, console)
             break
@@ -156,7 +156,7 @@ def _report(experiment: Experiment, decisions: dict[str, Decisions], weights: We
         console.print(table.rich())
 
 
-def train(trainer: Trainer, config: Config, ranks: Ranks, stop: StopSignal, lead: Lead, console: Console) -> None:
+def train(trainer: Trainer, config: Config, ranks: Ranks, stop: StopSignal, lead: SignalLeadTime, console: Console) -> None:
     """Take the steps that are left.
 
     Raises:
@@ -165,7 +165,7 @@ def train(trainer: Trainer, config: Config, ranks: Ranks, stop: StopSignal, lead
     """
     steps, every = config.train.steps, config.run
     stop.agree(ranks)
-    ranks.on_first(partial(cut, every.dir / METRICS, trainer.start))
+    ranks.on_rank_0(partial(cut, every.dir / METRICS, trainer.start))
     with Metrics.on_rank(ranks.rank, every.dir, trainer.start, steps, console) as log:
         if trainer.owes_validation:
             trainer.save(trainer.start, _validated(trainer, trainer.start, log, ranks, stop))
@@ -173,7 +173,7 @@ def train(trainer: Trainer, config: Config, ranks: Ranks, stop: StopSignal, lead
         for batch in trainer.batches():
             begun, done = time.monotonic(), batch.step + 1
             terms = trainer.step(batch)
-            received = ranks.anyone(stop.received)
+            received = ranks.all_max(stop.received)
             if received or done == steps or done % every.log_every == 0:
                 log(done, trainer.metrics(batch, terms))
             step_seconds = time.monotonic() - begun

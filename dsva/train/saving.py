@@ -23,12 +23,12 @@ from torch import Tensor
 
 from dsva.config import RunConfig
 from dsva.files import on_full_disk
-from dsva.ranks import Ranks
-from dsva.train.contents import COMPLETE, PREFIX, STATE, Complete, FileFacts, State, folder_name, rank_file
-from dsva.train.folders import begin, beside, publish, remove
-from dsva.train.gate import CHECKPOINTS
-from dsva.train.keeping import Keeper
-from dsva.train.progress import note_saved
+from dsva.processes.ranks import Ranks
+from dsva.runs.contents import COMPLETE, PREFIX, STATE, Complete, FileFacts, State, folder_name, rank_file
+from dsva.runs.folders import begin, beside, publish, remove
+from dsva.runs.gate import CHECKPOINTS
+from dsva.runs.progress import note_saved
+from dsva.runs.retention import Keeper
 from shards.files import sync
 
 DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int64: "I64", torch.bool: "BOOL"}
@@ -63,7 +63,7 @@ class Saver:
         self._begun = 0.0
         self._keeper = Keeper(self._folder, config, self._warn)
         # The best score, and the step that had it.
-        self._best: tuple[float, int] = ranks.first(self._keeper.best_there() if ranks.rank == 0 else None)
+        self._best: tuple[float, int] = ranks.broadcast(self._keeper.best_there() if ranks.rank == 0 else None)
 
     def improves(self, score: float) -> bool:
         """Tell whether a validation score is better than all before it."""
@@ -84,7 +84,7 @@ class Saver:
         self._begun = time.monotonic()
         final = self._folder / folder_name(PREFIX, state.step)
         failure = on_full_disk(lambda: begin(final)) if self._ranks.rank == 0 else None
-        if failure := self._ranks.first(failure):
+        if failure := self._ranks.broadcast(failure):
             return self._give_up(final, failure)
         file = beside(final) / rank_file(self._ranks.rank, self._ranks.world_size)
         mine, counts = self._part(tensors)
@@ -105,16 +105,16 @@ class Saver:
         """
         if (pending := self._pending) is None:
             return True
-        if not wait and self._ranks.anyone(not pending.file.done()):
+        if not wait and self._ranks.all_max(not pending.file.done()):
             return True
         self._pending = None
         self.seconds = time.monotonic() - self._begun
         failure = on_full_disk(pending.file.result)
-        everyones = self._ranks.everyones((failure, None if failure else pending.file.result()))
+        everyones = self._ranks.all_gather((failure, None if failure else pending.file.result()))
         failure = next((failure for failure, _ in everyones if failure), None)
         if not failure and self._ranks.rank == 0:
             failure = on_full_disk(lambda: _publish(pending, {facts["name"]: facts for _, facts in everyones}))
-        if failure := self._ranks.first(failure):
+        if failure := self._ranks.broadcast(failure):
             return self._give_up(pending.final, failure)
         score, step = pending.state.score, pending.state.step
         if score is not None and self.improves(score):

@@ -10,7 +10,7 @@ from rich.console import Console
 from shards.errors import UserError
 
 if TYPE_CHECKING:  # who only asks for names needs no torch
-    from dsva.ranks import Ranks
+    from dsva.processes.ranks import Ranks
 
 # What a cluster sends before a job's time is up or its nodes are taken away: the job is to go on later.
 WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
@@ -68,7 +68,7 @@ class StopSignal:
         Raises:
             StoppedError: on all of them, if so.
         """
-        if number := ranks.anyone(self.received):
+        if number := ranks.all_max(self.received):
             raise StoppedError(number)
 
     def _remember(self, number: int, _: FrameType | None) -> None:
@@ -78,7 +78,7 @@ class StopSignal:
         self.received = self.received or number
 
 
-class Lead:
+class SignalLeadTime:
     """The time between the signal and the end of a job, against what a step and a save take; rank 0 has one."""
 
     def __init__(self, environment: Mapping[str, str], console: Console | None) -> None:

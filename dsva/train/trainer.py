@@ -12,27 +12,27 @@ from rich.console import Console
 from torch import Tensor
 
 from dsva.cost import Shape, peak_flops
-from dsva.experiment import Experiment
+from dsva.evaluation.evaluate import evaluate
+from dsva.evaluation.metrics import Decisions
+from dsva.evaluation.results import measure
 from dsva.model.losses import Losses
 from dsva.pixels import training_pixels
-from dsva.ranks import Ranks
+from dsva.processes.ranks import Ranks
+from dsva.protocol.experiment import Experiment
+from dsva.runs.belonging import refuse_unfit, whose
+from dsva.runs.checkpoint import EMA, MODEL, OPTIMIZER
 from dsva.train.bad_steps import BadSteps, GoBackError
-from dsva.train.beginning import beginning
-from dsva.train.belonging import refuse_unfit, whose
-from dsva.train.checkpoint import EMA, MODEL, OPTIMIZER
 from dsva.train.ema import Ema
 from dsva.train.engine import make_deterministic
 from dsva.train.engines import build_engine
 from dsva.train.metrics import Stopwatch
 from dsva.train.optimizer import BACKBONE, NORM, set_learning_rate
 from dsva.train.phases import Phases
+from dsva.train.resume import find_start
 from dsva.train.saving import Saver
 from dsva.train.schedule import factor
-from dsva.train.slowest import slowest
-from dsva.train.spending import Power, device_name
-from dsva.zeroshot.evaluate import evaluate
-from dsva.zeroshot.results import measure
-from dsva.zeroshot.scores import Decisions
+from dsva.train.stragglers import slowest
+from dsva.usage import Power, device_name
 from shards.decode import Pixels
 from shards.loader import Batch, Loader, common_side
 from shards.order import Episodes, Order, Shifted, ShuffledEpochs, part
@@ -77,7 +77,7 @@ class Trainer:
         config = experiment.config
         self._experiment, self._config, self._ranks = experiment, config, ranks
         make_deterministic(config.run.seed)
-        checkpoint, course = beginning(config, ranks, experiment.hashes(), back, console)
+        checkpoint, course = find_start(config, ranks, experiment.hashes(), back, console)
         model = experiment.build_model()
         # What never moves and can be had again is not saved.
         self._frozen = config.train.heads_only_steps >= config.train.steps and config.model.backbone != "random"
@@ -176,7 +176,7 @@ class Trainer:
         """Return what is logged of a step, figures that are not finite left out; every rank calls this at the same steps."""
         ranks, groups = self._ranks, self.engine.optimizer.param_groups
         names = [name for name in terms if name.startswith("loss/")]
-        totals = ranks.total(torch.stack([terms[name] for name in names])).tolist()
+        totals = ranks.all_sum(torch.stack([terms[name] for name in names])).tolist()
         values: dict[str, Any] = dict(zip(names, totals, strict=True))
         values["gradient_norm"] = float(terms["gradient_norm"])
         values = {name: value for name, value in values.items() if math.isfinite(value)}
@@ -194,7 +194,7 @@ class Trainer:
         values = {"tflops": flops / 1e12}
         if peak := peak_flops(device_name(self._ranks.device)):
             values["mfu"] = flops / peak
-        everyones = self._ranks.everyones((self.phases.seconds(), self._power.watts()))
+        everyones = self._ranks.all_gather((self.phases.seconds(), self._power.watts()))
         if all(spent for spent, _ in everyones):
             values |= slowest([spent for spent, _ in everyones])
         if all(watts is not None for _, watts in everyones):

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dsva.config import Config
+from dsva.json_files import read_json
 from dsva.train.engine import Engine
-from dsva.zeroshot.inputs import read_json
 from shards.errors import UserError
 
 # Elements that are sent at once, 32 MiB as in DDP. DeepSpeed's defaults are for language models: 2 GiB filled anew every step.

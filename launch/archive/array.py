@@ -9,11 +9,11 @@ from typing import Any
 
 from rich.console import Console
 
-from launch import start
-from launch.archive.part import Part
-from launch.cluster import ClusterConfig
-from launch.folder import JobFolder
-from launch.queue import queued
+from launch.archive.task import ArchiveTask
+from launch.jobs.folder import JobFolder
+from launch.slurm.batch import ClusterConfig
+from launch.slurm.client import queued
+from launch.submission import start
 from shards.errors import UserError
 from shards.progress import progress_bar
 
@@ -25,7 +25,7 @@ class Array:
     """The notes in `folder`.
 
     job/queued.json   what was asked for, and the number of each part's job
-    parts/000000/     what a part notes, see `launch.folder`
+    parts/000000/     what a part notes, see `launch.jobs.folder`
     0001/ ...         of each time that something was queued: the code, scripts, output
     """
 
@@ -40,7 +40,7 @@ class Array:
         note = JobFolder(self.folder).read("queued.json")
         return note and dict(note["asked"])
 
-    def queue(self, parts: Sequence[Part], asked: Mapping[str, Any], name: str, cluster: ClusterConfig) -> None:
+    def queue(self, parts: Sequence[ArchiveTask], asked: Mapping[str, Any], name: str, cluster: ClusterConfig) -> None:
         """Queue the parts as a job array, or several where Slurm takes no such long one, after earlier ones have ended.
 
         Raises:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from launch.archive.carry_out import Spread, carry_out
-from launch.archive.near import near
+from launch.archive.actions import Spread, carry_out
+from launch.archive.near_duplicates import near
 from launch.archive.packing import Packing
 from launch.archive.printing import print_findings, print_info, print_packed
 from launch.archive.verifying import Verifying

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from launch.archive.actions import Spread, Undertaking
 from launch.archive.array import Array
-from launch.archive.carry_out import Spread, Undertaking
-from launch.archive.part import PackPart
 from launch.archive.printing import print_packed
+from launch.archive.task import PackTask
+from shards.distributed_pack import finished, pack_part, plan_parts, sizes
 from shards.merge import report
-from shards.parts import finished, pack_part, plan_parts, sizes
 from shards.plan import Options
 from shards.sources.records import Source
 
@@ -31,13 +31,13 @@ class Packing(Undertaking):
         """Return whether the set is there, and was made by this array."""
         return self.of.exists() and self.array.asked() is not None
 
-    def parts(self, spread: Spread, console: Console) -> Sequence[PackPart]:
+    def parts(self, spread: Spread, console: Console) -> Sequence[PackTask]:
         """Plan; where all shards are finished, make the set."""
         planned = plan_parts(self._source, self.of, self._options, spread.jobs, self._skip_bad, console)
         if not planned.shards:
             pack_part(self.of, planned.fingerprint, [], skip_bad=self._skip_bad)
         return [
-            PackPart(self.array.part(number), tuple(shards), spread.workers, self.of, planned.fingerprint, self._skip_bad)
+            PackTask(self.array.part(number), tuple(shards), spread.workers, self.of, planned.fingerprint, self._skip_bad)
             for number, shards in enumerate(planned.shards)
         ]
 

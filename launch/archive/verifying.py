@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from launch.archive.actions import Spread, Undertaking
 from launch.archive.array import Array
-from launch.archive.carry_out import Spread, Undertaking
-from launch.archive.part import VerifyPart, findings_file
 from launch.archive.printing import print_findings
+from launch.archive.task import VerifyTask, findings_file
 from shards.description import Description
 from shards.verify import check_index
 
@@ -30,14 +30,14 @@ class Verifying(Undertaking):
         """Return whether each shard of this very set was checked."""
         return self.array.asked() == self.asked and len(self.finished()) == len(self._shards)
 
-    def parts(self, spread: Spread, console: Console) -> Sequence[VerifyPart]:
+    def parts(self, spread: Spread, console: Console) -> Sequence[VerifyTask]:
         """Return the shards that were not checked yet, in parts."""
         if self.array.asked() != self.asked:
             shutil.rmtree(self._found, ignore_errors=True)
         self._found.mkdir(exist_ok=True)
         todo = [number for number in range(len(self._shards)) if number not in self.finished()]
         return [
-            VerifyPart(self.array.part(part), tuple(todo[part :: spread.jobs]), spread.workers, self.of, self._found)
+            VerifyTask(self.array.part(part), tuple(todo[part :: spread.jobs]), spread.workers, self.of, self._found)
             for part in range(min(spread.jobs, len(todo)))
         ]
 

@@ -17,7 +17,7 @@ from launch.doctor.table import view, worst
 from shards.errors import UserError
 
 if TYPE_CHECKING:
-    from launch.cluster import ClusterConfig
+    from launch.slurm.batch import ClusterConfig
 
 # Imports of what only --nodes needs stay inside, so that the checks here start fast.
 # ruff: noqa: PLC0415
@@ -58,8 +58,8 @@ def doctor(
 
 def _cluster(folder: Path, nodes: int, gpus: int, defaults: Path | None, partition: str | None) -> "ClusterConfig":
     """Return what is asked of Slurm, which must answer."""
-    from launch import start
-    from launch.cluster import check_folder, cluster_config
+    from launch.slurm.batch import check_folder, cluster_config
+    from launch.submission import start
 
     start.where("slurm")
     check_folder(folder.absolute())

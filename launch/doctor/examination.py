@@ -11,7 +11,7 @@ from dsva.files import write_atomically
 from launch.doctor.checks import SHARE, examine
 from launch.doctor.finding import Asked, Finding, node_name
 from launch.doctor.reduce import LIMIT, RANK, Ended, judge, run_within
-from launch.place import Place
+from launch.jobs.rendezvous import Worker
 
 SEEN_WITHIN = 30.0  # seconds in which a file has to be seen by all nodes
 SKEW = 1.0  # seconds between the clocks of two nodes
@@ -33,7 +33,7 @@ class Examination:
 
     def __call__(self) -> int:
         """Return 0, whatever was found."""
-        place = Place.of(os.environ)
+        place = Worker.of(os.environ)
         together = reduce_together(place, self.run) if place.world_size > 1 else []
         if place.local_rank == 0:
             # Where all reduce together, so do two of one node; where they do not, that tells whose fault it is.
@@ -44,7 +44,7 @@ class Examination:
         return 0
 
 
-def reduce_together(place: Place, folder: Path, limit: float = LIMIT, rank: Sequence[str] = RANK) -> list[Finding]:
+def reduce_together(place: Worker, folder: Path, limit: float = LIMIT, rank: Sequence[str] = RANK) -> list[Finding]:
     """Take part in an all-reduce of all processes of the job, and say how it went and what the clocks differ by."""
     [ended] = run_within(limit, [[*rank, str(folder), str(limit)]], [os.environ])
     found = judge("all-reduce over nodes", [ended], limit)

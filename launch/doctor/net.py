@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 
 from launch.doctor.finding import Asked, Finding
-from launch.place import port_limit, ports
+from launch.jobs.rendezvous import port_limit, ports
 
 SECONDS = 5.0
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from launch import start
-from launch.cluster import ClusterConfig
 from launch.doctor.examination import Examination
 from launch.doctor.finding import Asked, Finding
-from launch.folder import JobFolder
-from launch.queue import ask, queued
+from launch.jobs.folder import JobFolder
+from launch.slurm.batch import ClusterConfig
+from launch.slurm.client import ask, queued
+from launch.submission import start
 from shards.errors import UserError
 
 LOOK = 0.5

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from dsva.processes import join
-from launch.place import Place, meet
+from dsva.processes.joining import join
+from launch.jobs.rendezvous import Worker, meet
 from shards.errors import UserError
 
 NUMBERS, ROUNDS = 1 << 22, 5  # 16 MiB
@@ -50,7 +50,7 @@ def measure() -> dict[str, Any]:
 def main(folder: str, seconds: str) -> None:
     """Meet the others within some seconds, measure and print."""
     try:
-        store = meet(Place.of(os.environ), Path(folder), os.environ, float(seconds))
+        store = meet(Worker.of(os.environ), Path(folder), os.environ, float(seconds))
         join(os.environ, alone=False)
     except UserError as error:
         print(error, file=sys.stderr)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Any
 
-from launch.children import this_code
 from launch.doctor.finding import Asked, Finding
 from launch.doctor.gpus import seen
-from launch.place import START
+from launch.jobs.children import this_code
+from launch.jobs.rendezvous import START
 
 LIMIT = 60.0
 RANK = (sys.executable, "-m", "launch.doctor.rank")

@@ -10,13 +10,13 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from launch.cluster import ClusterConfig
-from launch.estimate import print_estimates
-from launch.queue import alone
-from launch.start import Where, check_place, show_script, where
-from launch.sweep.carry_out import begin, measured, queue_cells, release, repeatable, tail
-from launch.sweep.carry_out import cancel as cancel_cells
-from launch.sweep.carry_out import extend as add_cells
+from launch.slurm.batch import ClusterConfig
+from launch.slurm.client import alone
+from launch.submission.estimate import print_estimates
+from launch.submission.start import Where, check_place, show_script, where
+from launch.sweep.actions import begin, measured, queue_cells, release, repeatable, tail
+from launch.sweep.actions import cancel as cancel_cells
+from launch.sweep.actions import extend as add_cells
 from launch.sweep.keeper import follow, keepers
 from launch.sweep.plan import Manifest, Planned, expand, read_sweep
 from launch.sweep.state import folder_of, states

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch import start
-from launch.cluster import ClusterConfig
-from launch.folder import FAULT, JobFolder
-from launch.insist import insist
-from launch.queue import alone, queued
-from launch.sweep.carry_out import queue_cells, release
+from launch.jobs.folder import FAULT, JobFolder
+from launch.slurm.batch import ClusterConfig
+from launch.slurm.client import alone, queued
+from launch.slurm.retry import retry
+from launch.submission import start
+from launch.sweep.actions import queue_cells, release
 from launch.sweep.plan import Cell, Manifest
 from launch.sweep.state import State, folder_of, job_of, states
 from shards.errors import UserError
@@ -36,7 +36,7 @@ class Keeper:
 
     def __call__(self) -> int:
         """Look once; queue what is to go on, and the keeper that follows that."""
-        return 0 if insist(self._look) else 1
+        return 0 if retry(self._look) else 1
 
     def _look(self) -> None:
         with alone(self.folder):

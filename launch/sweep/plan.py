@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dsva.config import Config, Section, load
 from dsva.files import write_atomically
-from dsva.train.gate import FREE
-from launch.cluster import ClusterConfig
-from launch.estimate import Estimate
+from dsva.runs.gate import FREE
 from launch.settings import read
-from launch.start import Checked, check, resolved
+from launch.slurm.batch import ClusterConfig
+from launch.submission.estimate import Estimate
+from launch.submission.start import Checked, check, resolved
 from shards.errors import UserError
 from shards.files import file_sha256
 

@@ -8,9 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from launch.claim import STOPPED
-from launch.folder import JobFolder, now
-from launch.queue import HELD, ask, queued
+from launch.jobs.folder import JobFolder, now
+from launch.jobs.lease import STOPPED
+from launch.slurm.client import HELD, ask, queued
 from launch.sweep.plan import Cell, Manifest
 from shards.errors import UserError
 

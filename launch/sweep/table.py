@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsva.zeroshot.results import RESULTS, Results
-from dsva.zeroshot.tables import Table, protocols
+from dsva.evaluation.results import RESULTS, Results
+from dsva.evaluation.tables import Table, protocols
 from launch.sweep.plan import Cell, Manifest
 from launch.sweep.state import folder_of
 from shards.spreadsheet import csv_text

@@ -104,11 +104,11 @@ def serve() -> None:
     """Answer {"start": [...], "env": {...}, "out": FILE} with a pid, and {"wait": pid} with its exit code."""
     # What is imported here need not be imported by every child.
     # ruff: noqa: F401
+    import dsva.evaluation.plots
+    import dsva.inference.trained_run
     import dsva.report.build
     import dsva.train.run
-    import dsva.trained
-    import dsva.zeroshot.pictures
-    import launch.cli
+    import launch.cli.main
 
     running = set()
     for line in sys.stdin:
@@ -126,7 +126,7 @@ def serve() -> None:
 
 def _child(arguments: Sequence[str], environment: Mapping[str, str], out: Path) -> int:
     """Become the command."""
-    from launch.cli import main
+    from launch.cli.main import main
 
     with out.open("wb", buffering=0) as file:
         os.dup2(file.fileno(), 1)

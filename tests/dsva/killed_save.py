@@ -23,13 +23,13 @@ from rich.console import Console
 from runs import tensors
 
 from dsva.config import Config
-from dsva.ranks import Ranks
-from dsva.train.beginning import beginning
-from dsva.train.belonging import whose
-from dsva.train.checkpoint import MODEL, best, newest
-from dsva.train.folders import tidy
-from dsva.train.gate import CHECKPOINTS
-from dsva.train.progress import lost, set_aside
+from dsva.processes.ranks import Ranks
+from dsva.runs.belonging import whose
+from dsva.runs.checkpoint import MODEL, best, newest
+from dsva.runs.folders import tidy
+from dsva.runs.gate import CHECKPOINTS
+from dsva.runs.progress import lost, set_aside
+from dsva.train.resume import find_start
 from dsva.train.saving import Saver
 
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "shutil.copyfile")
@@ -70,7 +70,7 @@ def system(without: str) -> Iterator[None]:
     """Let the system refuse a call."""
     with ExitStack() as stack:
         if without:
-            stack.enter_context(patch("dsva.train.folders._exchange" if without == "exchange" else without, refuse))
+            stack.enter_context(patch("dsva.runs.folders._exchange" if without == "exchange" else without, refuse))
         yield
 
 
@@ -82,7 +82,7 @@ def configuration(run: Path, scenario: Scenario) -> Config:
 def go_on(run: Path, scenario: Scenario, saves: tuple[Save, ...]) -> int:
     """Do as a process that is started does: see where the run stands, and save what is not yet saved; return where it stood."""
     config = configuration(run, scenario)
-    found, _ = beginning(config, Ranks(), INPUTS, None, Console(file=StringIO()))
+    found, _ = find_start(config, Ranks(), INPUTS, None, Console(file=StringIO()))
     saver = Saver(run, Ranks(), config.run, Console(file=StringIO()))
     for step, score in saves:
         if not found or found.step < step or (found.step == step and found.state.score is None is not score):
@@ -169,7 +169,7 @@ def sweep(scenario: Scenario, root: Path) -> dict[str, int]:
 
 
 def sweep_anew(root: Path) -> dict[str, int]:
-    """Kill a beginning anew before each change of the disk: all that was written is there, and nothing begins in silence."""
+    """Kill a find_start anew before each change of the disk: all that was written is there, and nothing begins in silence."""
     run, start, changes, differences = root / "RUN", root / "START", 0, 0
     go_on(run, SCENARIOS["a new best"], ((1, 0.5), (2, 0.6)))
     for name in ("metrics.jsonl", "results.json", "picture.png"):
@@ -194,7 +194,7 @@ def table(root: Path) -> dict[str, Any]:
         (root / str(number)).mkdir()
         found[name] = sweep(scenario, root / str(number))
     (root / "anew").mkdir()
-    return {**found, "beginning anew": sweep_anew(root / "anew")}
+    return {**found, "find_start anew": sweep_anew(root / "anew")}
 
 
 if __name__ == "__main__":

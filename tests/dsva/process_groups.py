@@ -73,8 +73,8 @@ class GroupServer(ForkServer):
 
 def disturb_steps() -> None:
     """Let the processes forked from this one meet NaN, or hang, at the places in the sample order that the environment names."""
+    from dsva.evaluation import evaluate
     from dsva.train import trainer
-    from dsva.zeroshot import evaluate
 
     accumulate, pixels, decide = trainer.Trainer._accumulate, trainer.training_pixels, evaluate._decide
     build = trainer.build_engine

@@ -9,9 +9,9 @@ from noise import Noise
 from rich.console import Console
 from small_runs import small_config, small_set
 
-from dsva.ablation import TABLE, ablate, planned, table, variants
 from dsva.config import Config, dump
-from dsva.zeroshot.results import RESULTS, Results
+from dsva.evaluation.results import RESULTS, Results
+from dsva.studies.ablation import TABLE, ablate, planned, table, variants
 from shards.errors import UserError
 
 NAMES = [

@@ -14,15 +14,15 @@ from rich.console import Console
 from runs import assert_same, checkpoints, column, finished, metrics, tensors
 
 from dsva.config import Config, FaultsConfig, load
-from dsva.experiment import Experiment
 from dsva.model.dsva import DSVA
-from dsva.ranks import Ranks
+from dsva.processes.ranks import Ranks
+from dsva.protocol.experiment import Experiment
+from dsva.runs.belonging import whose
+from dsva.runs.checkpoint import MODEL, newest
+from dsva.runs.contents import stored
 from dsva.train.bad_steps import BadSteps, Course, GoBackError
-from dsva.train.beginning import _find
-from dsva.train.belonging import whose
-from dsva.train.checkpoint import MODEL, newest
-from dsva.train.contents import stored
 from dsva.train.engine import Engine
+from dsva.train.resume import _find
 from dsva.train.saving import Saver
 from dsva.train.trainer import sample_order
 from shards.errors import UserError

@@ -12,14 +12,14 @@ from rich.console import Console
 from small_runs import SEEN, UNSEEN, small_config, small_run
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, CLIPVisionModel
 
-from dsva.experiment import Experiment
+from dsva.evaluation.baselines import linear, standardised
+from dsva.evaluation.decisions_file import DECISIONS, DecisionsFile
+from dsva.evaluation.linear import GRID, METHODS, Gram, eszsl, fitted, ridge, ridge_scores
+from dsva.evaluation.results import RESULTS, Results, measure
+from dsva.evaluation.tables import summary
+from dsva.model.prompts import PROMPTS, TEMPLATES, TextTower, words
+from dsva.protocol.experiment import Experiment
 from dsva.train.run import run
-from dsva.zeroshot.baselines import linear, standardised
-from dsva.zeroshot.kept import DECISIONS, Kept
-from dsva.zeroshot.linear import GRID, METHODS, Gram, eszsl, fitted, ridge, ridge_scores
-from dsva.zeroshot.prompts import PROMPTS, TEMPLATES, TextTower, words
-from dsva.zeroshot.results import RESULTS, Results, measure
-from dsva.zeroshot.tables import summary
 from shards.errors import UserError
 
 
@@ -105,7 +105,7 @@ def test_rows_and_images_of_unseen_classes_do_not_change_what_is_fitted(run_dir:
 def test_results_hold_baselines_and_follow_from_the_decisions_kept(run_dir: Path) -> None:
     results = Results.read(run_dir / RESULTS)
     assert list(results.heads) == ["proto", "main", "ridge", "eszsl"]
-    kept = Kept.read(run_dir / DECISIONS, results)
+    kept = DecisionsFile.read(run_dir / DECISIONS, results)
     for source, head in results.heads.items():
         again = measure(kept.decisions[source], (*SEEN, *UNSEEN), 0.0, "zero: no validation run was given")
         assert again == head.model_copy(update={"over_images": None, "over_classes": None})
@@ -117,13 +117,13 @@ def test_decisions_of_another_checkpoint_are_refused(run_dir: Path, tmp_path: Pa
     results = Results.read(run_dir / RESULTS)
     other = results.provenance.model_copy(update={"checkpoint_sha256": "0" * 64})
     with pytest.raises(UserError, match=r"is of another checkpoint than results\.json"):
-        Kept.read(run_dir / DECISIONS, results.model_copy(update={"provenance": other}))
+        DecisionsFile.read(run_dir / DECISIONS, results.model_copy(update={"provenance": other}))
     more = {**results.heads, "text prompts": results.heads["proto"]}
     with pytest.raises(UserError, match=r"has no decisions by text prompts: score the run again"):
-        Kept.read(run_dir / DECISIONS, results.model_copy(update={"heads": more}))
+        DecisionsFile.read(run_dir / DECISIONS, results.model_copy(update={"heads": more}))
     (tmp_path / DECISIONS).write_bytes((run_dir / DECISIONS).read_bytes()[:100])
     with pytest.raises(UserError, match=r"cannot be read .*: score the run again with `dsva eval`"):
-        Kept.read(tmp_path / DECISIONS, results)
+        DecisionsFile.read(tmp_path / DECISIONS, results)
 
 
 @pytest.fixture(scope="module")
@@ -152,11 +152,11 @@ def test_text_prompts_are_clips_own_scores(clip: Path, monkeypatch: pytest.Monke
         tokens = tower.tokenizer([template.format(name) for name in ("bare land", "pond")], padding=True, return_tensors="pt")
         with torch.no_grad():
             theirs = tower.model(pixel_values=pixels, **tokens)
-        monkeypatch.setattr("dsva.zeroshot.prompts.TEMPLATES", (template,))
+        monkeypatch.setattr("dsva.model.prompts.TEMPLATES", (template,))
         ours = tower.images(pixels).double().numpy() @ tower.classes(("BareLand", "Pond")).T
         np.testing.assert_allclose(ours, theirs.logits_per_image.numpy(), rtol=1e-4, atol=1e-5)
         single.append(theirs.text_embeds)
-    monkeypatch.setattr("dsva.zeroshot.prompts.TEMPLATES", TEMPLATES)
+    monkeypatch.setattr("dsva.model.prompts.TEMPLATES", TEMPLATES)
     mean = torch.nn.functional.normalize(torch.stack(single).mean(0), dim=1)
     wanted = mean.numpy() * float(tower.model.logit_scale.exp().detach())
     np.testing.assert_allclose(tower.classes(("BareLand", "Pond")), wanted, rtol=1e-5)

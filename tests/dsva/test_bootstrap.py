@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from dsva.zeroshot.bootstrap import intervals
-from dsva.zeroshot.scores import Decisions, decide, harmonic, mean_accuracy
+from dsva.evaluation.bootstrap import intervals
+from dsva.evaluation.metrics import Decisions, decide, harmonic, mean_accuracy
 
 
 def decisions(seed: int, per_class: int, n_seen: int, n_unseen: int, seen_tested: bool = True) -> Decisions:

@@ -21,13 +21,13 @@ from dsva.attributes.rows import RIDGES, finished, left_out_error, predicted
 from dsva.attributes.vocabulary import read_vocabularies
 from dsva.config import ValidationConfig
 from dsva.config import load as load_config
+from dsva.evaluation.results import Results
 from dsva.pixels import STATISTICS
+from dsva.protocol.attribute_table import AttributeTable, load
+from dsva.protocol.class_splits import find_split
+from dsva.protocol.image_sets import image_sets
 from dsva.train.run import run
-from dsva.zeroshot.attributes import AttributeTable, load
-from dsva.zeroshot.classes import image_sets
-from dsva.zeroshot.results import Results
-from dsva.zeroshot.splits import find_split
-from launch.cli import app
+from launch.cli.main import app
 from shards.errors import UserError
 from shards.index import ShardSet
 from shards.loader import Reader

@@ -23,11 +23,11 @@ from small_runs import ATTRIBUTES, SIZES, small_set
 from torch import Tensor
 
 from dsva.config import Config, RunConfig
-from dsva.ranks import Ranks
-from dsva.train.belonging import whose
-from dsva.train.checkpoint import MODEL, Checkpoint, best, newest
-from dsva.train.contents import BEST, COMPLETE, DamagedError, State, described, stored
-from dsva.train.gate import CHECKPOINTS
+from dsva.processes.ranks import Ranks
+from dsva.runs.belonging import whose
+from dsva.runs.checkpoint import MODEL, Checkpoint, best, newest
+from dsva.runs.contents import BEST, COMPLETE, DamagedError, State, described, stored
+from dsva.runs.gate import CHECKPOINTS
 from dsva.train.saving import Saver, write_safetensors
 
 FULL = 60_000  # bytes: less than a checkpoint of these tests

@@ -15,16 +15,16 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from dsva.config import load
-from dsva.experiment import Experiment
 from dsva.model.dsva import DSVA
-from dsva.ranks import Ranks
-from dsva.train.beginning import beginning
-from dsva.train.belonging import refuse_unfit
-from dsva.train.checkpoint import EMA, MODEL, OPTIMIZER, Checkpoint
-from dsva.train.gate import CHECKPOINTS
+from dsva.processes.ranks import Ranks
+from dsva.protocol.experiment import Experiment
+from dsva.runs.belonging import refuse_unfit
+from dsva.runs.checkpoint import EMA, MODEL, OPTIMIZER, Checkpoint
+from dsva.runs.gate import CHECKPOINTS
 from dsva.train.phases import Phases
+from dsva.train.resume import find_start
 from dsva.train.trainer import Trainer
-from launch.cli import app
+from launch.cli.main import app
 from shards.errors import UserError
 
 STEPS, CHANGED = 6, 72
@@ -60,7 +60,7 @@ def continued(experiment: Experiment, model: DSVA, run: Path) -> tuple[Checkpoin
     """Do as a start of the run does; return the checkpoint that it would go on from, and what it says."""
     said = StringIO()
     config = experiment.config.model_copy(update={"run": experiment.config.run.model_copy(update={"dir": run})})
-    found, _ = beginning(config, Ranks(), experiment.hashes(), None, Console(file=said, width=10_000))
+    found, _ = find_start(config, Ranks(), experiment.hashes(), None, Console(file=said, width=10_000))
     if found:
         refuse_unfit(found, config, model)
         found.restore_weights(model, mean=False)

@@ -11,11 +11,11 @@ from rich.console import Console
 from small_runs import SEEN, SIZES, UNSEEN, small_config, small_set
 from typer.testing import CliRunner
 
-from dsva.choice import CHOSEN, TABLE, choose
 from dsva.config import load
+from dsva.evaluation.results import CHOICE, RESULTS, Results
+from dsva.studies.choice import CHOSEN, TABLE, choose
 from dsva.train.run import run
-from dsva.zeroshot.results import CHOICE, RESULTS, Results
-from launch.cli import app
+from launch.cli.main import app
 from shards.errors import UserError
 
 POINTS = ("optimizer.lr=0.0001", "optimizer.lr=0.01")

@@ -12,16 +12,16 @@ import pytest
 from noise import Noise
 from rich.console import Console
 
-from dsva import code, starts
-from dsva.code import MAX_DIFF, code_diff, code_sha256, code_version, running_code
 from dsva.config import Config, load
-from dsva.starts import STARTS, changes, code_of, noted_inputs, trained_by
-from dsva.train import record
+from dsva.evaluation.results import RESULTS, Results
+from dsva.evaluation.tables import summary
+from dsva.inference.trained_run import Trained
+from dsva.provenance import code, starts
+from dsva.provenance.code import MAX_DIFF, code_diff, code_sha256, code_version, running_code
+from dsva.provenance.starts import STARTS, changes, code_of, noted_inputs, trained_by
+from dsva.runs import record
 from dsva.train.run import run
 from dsva.train.trainer import Trainer
-from dsva.trained import Trained
-from dsva.zeroshot.results import RESULTS, Results
-from dsva.zeroshot.tables import summary
 
 CLEAN = {"version": "1.0", "commit": "a" * 40, "modified": False, "sha256": "0" * 64}
 EDITED = {"version": "1.0", "commit": "a" * 40, "modified": True, "sha256": "1" * 64}

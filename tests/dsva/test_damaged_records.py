@@ -13,11 +13,11 @@ from runs import assert_same, checkpoints, finished
 from typer.testing import CliRunner
 
 from dsva.config import load
-from dsva.train.gate import ASKED, admit
-from dsva.train.record import read_config, why_started
+from dsva.runs.gate import ASKED, admit
+from dsva.runs.record import read_config, why_started
 from dsva.train.run import run
-from launch.cli import app
-from launch.folder import JobFolder
+from launch.cli.main import app
+from launch.jobs.folder import JobFolder
 from shards.errors import UserError
 
 DEEP = b"[" * 100_000

@@ -18,8 +18,12 @@ from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
-from dsva.ablation import Variant
-from dsva.ablation import table as ablation_table
+from dsva.evaluation.bootstrap import intervals
+from dsva.evaluation.decisions_file import DECISIONS, DecisionsFile
+from dsva.evaluation.metrics import Decisions, chance, curve, decide
+from dsva.evaluation.plots import draw_confusion, draw_curve
+from dsva.evaluation.results import RESULTS, Provenance, Results, measure
+from dsva.evaluation.tables import confidence, per_class, spent, summary
 from dsva.report.charts import Bars, Line, bar_chart, line_chart, matrix
 from dsva.report.curves import (
     attribute_charts,
@@ -30,14 +34,10 @@ from dsva.report.curves import (
     training_charts,
 )
 from dsva.report.page import Charts, Section, TableSection, write_page
-from dsva.zeroshot.bootstrap import intervals
-from dsva.zeroshot.kept import DECISIONS, Kept
-from dsva.zeroshot.pictures import draw_confusion, draw_curve
-from dsva.zeroshot.results import RESULTS, Provenance, Results, measure
-from dsva.zeroshot.scores import Decisions, chance, curve, decide
-from dsva.zeroshot.tables import confidence, per_class, spent, summary
-from launch.cli import app
-from launch.folder import JobFolder
+from dsva.studies.ablation import Variant
+from dsva.studies.ablation import table as ablation_table
+from launch.cli.main import app
+from launch.jobs.folder import JobFolder
 from launch.sweep.plan import Cell, Manifest, SweepConfig
 from launch.sweep.table import as_csv, as_latex, sweep_table
 from shards.errors import UserError
@@ -236,7 +236,7 @@ def sweep_of(case: Case, folder: Path) -> Manifest:
         run = folder / "cells" / cell.name
         run.mkdir(parents=True)
         case.results(cell.seed).write(run / RESULTS)
-        Kept(np.arange(len(case.labels)), case.decisions, "$x$").write(run / DECISIONS)
+        DecisionsFile(np.arange(len(case.labels)), case.decisions, "$x$").write(run / DECISIONS)
         (run / "metrics.jsonl").write_text('{"step": 1, "loss/total": NaN}\n{"step": 2, "loss/total": 1e30}\n')
         JobFolder(run).write("done.json")
     return manifest
@@ -335,6 +335,6 @@ def test_results_of_an_older_version_have_all_tables(missing: str, tmp_path: Pat
 
 def test_costs_of_nothing_are_told() -> None:
     cost = {"device": "$cpu$", "processes": 1, "hours": 0.0, "images_per_second": 0.0, "tflops": 0.0, "memory_mib": 0.0}
-    from dsva.zeroshot.results import Cost
+    from dsva.evaluation.results import Cost
 
     assert "0.00 h on 1 x $cpu$" in spent(Cost(**cost, mfu=None, kwh=None))

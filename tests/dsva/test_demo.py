@@ -9,8 +9,8 @@ from rich.console import Console
 
 from dsva.demo import run as demo
 from dsva.demo.run import run_demo
-from dsva.predict import predict
-from dsva.viewer import New, Viewer
+from dsva.inference.predict import predict
+from dsva.inference.viewer import New, Viewer
 from shards.errors import UserError
 
 # The unseen classes under other names, told in plain words.

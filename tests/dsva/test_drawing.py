@@ -21,16 +21,16 @@ from matplotlib.text import Text
 from odd_names import ODD, names
 from PIL import Image
 
-from dsva import drawing, fonts
 from dsva.attributes.show import draw_table
-from dsva.drawing import picture
-from dsva.lettering import columns, short
-from dsva.report.explain import Explanation
+from dsva.evaluation.metrics import curve, decide
+from dsva.evaluation.plots import draw_confusion, draw_curve
+from dsva.inference.explain import Explanation
+from dsva.inference.scene import ClassMap, _draw
+from dsva.pictures import drawing, fonts
+from dsva.pictures.drawing import picture
+from dsva.pictures.lettering import columns, short
+from dsva.protocol.attribute_table import AttributeTable
 from dsva.report.panels import panel
-from dsva.scene import ClassMap, _draw
-from dsva.zeroshot.attributes import AttributeTable
-from dsva.zeroshot.pictures import draw_confusion, draw_curve
-from dsva.zeroshot.scores import curve, decide
 
 SQUARE, NOWHERE = "\U000f4320", "\U000f4321"  # for private use: no font of the system has them
 

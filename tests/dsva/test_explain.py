@@ -13,16 +13,16 @@ from PIL import Image
 from small_runs import IMAGES, SEEN, UNSEEN
 
 from dsva.config import ScoresConfig
+from dsva.inference.classifier import Classifier
+from dsva.inference.explain import Explanation, explain
+from dsva.inference.viewer import Viewer
 from dsva.model.dsva import Outputs
 from dsva.model.losses import main_scores
 from dsva.model.scores import class_rows
-from dsva.report.explain import Explanation, explain
 from dsva.report.explained import EXPLANATIONS, explain_images
 from dsva.report.panels import panel
-from dsva.viewer import Viewer
-from dsva.zeroshot.judge import Judge
 from shards.errors import UserError
-from shards.given import Unused
+from shards.user_images import Unused
 
 B, K, C, N_SEEN = 5, 7, 6, 4
 CLASSES = tuple("abcdef")
@@ -37,10 +37,10 @@ def outputs(seed: int, regions: bool) -> Outputs:
     return Outputs(main, proto, maps, zero, zero, region if regions else None, boxes if regions else None)
 
 
-def judge(head: str, scores: ScoresConfig, gamma: float = 0.5, seed: int = 0) -> Judge:
+def classifier(head: str, scores: ScoresConfig, gamma: float = 0.5, seed: int = 0) -> Classifier:
     strengths = torch.rand(C, K, generator=torch.Generator().manual_seed(seed + 1000))
     handicap = torch.tensor([gamma] * N_SEEN + [0.0] * (C - N_SEEN))
-    return Judge(head, CLASSES, class_rows(strengths, N_SEEN, scores), handicap, 0.7)  # type: ignore[arg-type]
+    return Classifier(head, CLASSES, class_rows(strengths, N_SEEN, scores), handicap, 0.7)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("head", ["proto", "main"])
@@ -49,7 +49,7 @@ def judge(head: str, scores: ScoresConfig, gamma: float = 0.5, seed: int = 0) ->
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=20)
 def test_contributions_sum_to_the_scores_that_evaluation_compares(head: str, kind: str, regions: bool, seed: int) -> None:
-    said, asked = outputs(seed, regions), judge(head, ScoresConfig(kind=kind), seed=seed)  # type: ignore[arg-type]
+    said, asked = outputs(seed, regions), classifier(head, ScoresConfig(kind=kind), seed=seed)  # type: ignore[arg-type]
     evaluated = asked.rows.scores(said.proto) if head == "proto" else main_scores(said, asked.rows, 0.7)
     torch.testing.assert_close(asked.scores(said), evaluated)
     for i, explanation in enumerate(explain(asked, said, NAMES[:B], [""] * B, NAMES)):
@@ -60,7 +60,7 @@ def test_contributions_sum_to_the_scores_that_evaluation_compares(head: str, kin
 
 
 def test_the_chosen_class_is_the_one_evaluation_chooses_and_gamma_is_told() -> None:
-    said, asked = outputs(1, False), judge("proto", ScoresConfig(), gamma=3.0)
+    said, asked = outputs(1, False), classifier("proto", ScoresConfig(), gamma=3.0)
     wanted = (asked.rows.scores(said.proto) - asked.handicap).argmax(1)
     told = list(explain(asked, said, NAMES[:B], [""] * B, NAMES))
     assert [explanation.predicted for explanation in told] == [CLASSES[place] for place in wanted]
@@ -71,19 +71,19 @@ def test_the_chosen_class_is_the_one_evaluation_chooses_and_gamma_is_told() -> N
 
 
 def test_scores_that_are_not_finite_choose_no_class() -> None:
-    said, asked = outputs(1, False), judge("proto", ScoresConfig())
+    said, asked = outputs(1, False), classifier("proto", ScoresConfig())
     said.proto[1, 2] = float("nan")
     with pytest.raises(UserError, match="scores by the proto head are not finite: train with a lower"):
         list(explain(asked, said, NAMES[:B], [""] * B, NAMES))
 
 
 def test_published_scores_subtract_gamma_from_probabilities() -> None:
-    said, asked = outputs(2, False), judge("proto", ScoresConfig(kind="dot", double_softmax=True), gamma=0.2)
+    said, asked = outputs(2, False), classifier("proto", ScoresConfig(kind="dot", double_softmax=True), gamma=0.2)
     torch.testing.assert_close(asked.chances(said), asked.rows.scores(said.proto).softmax(1) - asked.handicap)
 
 
 def test_the_rival_is_the_true_class_of_a_wrong_answer_and_else_the_runner_up() -> None:
-    said, asked = outputs(3, False), judge("proto", ScoresConfig())
+    said, asked = outputs(3, False), classifier("proto", ScoresConfig())
     ranked = [[CLASSES[place] for place in row] for row in asked.chances(said).argsort(dim=1, descending=True).tolist()]
     right = list(explain(asked, said, NAMES[:B], [row[0] for row in ranked], NAMES))
     wrong = list(explain(asked, said, NAMES[:B], [row[-1] for row in ranked], NAMES))
@@ -151,8 +151,8 @@ def test_images_of_a_run_are_explained_with_panels_and_figures(run_dir: Path, tm
 
 
 def test_candidates_are_all_classes_of_the_run_unless_told(run_dir: Path) -> None:
-    assert Viewer.open(run_dir, "proto").judge.names == (*SEEN, *UNSEEN)
-    assert Viewer.open(run_dir, "proto", ["Pond", "Farmland"]).judge.names == ("Pond", "Farmland")
+    assert Viewer.open(run_dir, "proto").classifier.names == (*SEEN, *UNSEEN)
+    assert Viewer.open(run_dir, "proto", ["Pond", "Farmland"]).classifier.names == ("Pond", "Farmland")
     with pytest.raises(UserError, match=r"describes no class 'Ponds'.*did you mean 'Pond'"):
         Viewer.open(run_dir, "proto", ["Ponds"])
     with pytest.raises(UserError, match="'Pond' and 'Pond' are one class"):

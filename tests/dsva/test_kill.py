@@ -15,7 +15,7 @@ from noise import Noise
 from runs import assert_same, board, column, finished, results
 
 from dsva.config import load
-from dsva.experiment import Experiment
+from dsva.protocol.experiment import Experiment
 from dsva.train.trainer import sample_order
 
 KILLS, STEPS = 20, 60

@@ -17,12 +17,12 @@ from process_groups import GroupServer
 from runs import metrics
 
 from dsva.config import load
-from dsva.experiment import Experiment
-from dsva.train.checkpoint import newest
+from dsva.protocol.experiment import Experiment
+from dsva.runs.checkpoint import newest
 from dsva.train.trainer import sample_order
-from launch.folder import MISTAKE
-from launch.local import run_here
-from launch.start import write_down
+from launch.jobs.folder import MISTAKE
+from launch.jobs.local import run_here
+from launch.submission.start import write_down
 from shards.index import ShardSet
 from shards.order import part
 

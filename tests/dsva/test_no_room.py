@@ -17,9 +17,9 @@ from runs import assert_same, board, checkpoints, column, finished, results
 
 from dsva.config import Config, load
 from dsva.files import Growing, NoRoomError, append_line, read_lines, whole_folder, write_atomically
-from dsva.train import record
+from dsva.inference.trained_run import Trained
+from dsva.runs import record
 from dsva.train.run import run
-from dsva.trained import Trained
 from shards.errors import UserError
 from shards.files import file_sha256
 

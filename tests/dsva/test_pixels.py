@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 
 from dsva.config import DataConfig
-from dsva.pixels import STATISTICS, test_pixels, training_pixels
+from dsva.pixels import STATISTICS, eval_pixels, training_pixels
 from shards.decode import Pixels
 
 # The name begins with test_, but it is no test.
-middle_pixels = test_pixels
-del test_pixels
+middle_pixels = eval_pixels
+del eval_pixels
 
 HALF = 0.5 / 255  # what rounding in float32 may move a pixel by, far below the step between two values
 

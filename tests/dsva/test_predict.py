@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 from small_runs import ATTRIBUTES, IMAGES, SEEN, UNSEEN
 
-from dsva.predict import Predictions, predict
-from dsva.viewer import New, Viewer
-from dsva.zeroshot.attributes import load
-from dsva.zeroshot.candidates import read_rows
-from dsva.zeroshot.kept import DECISIONS, Kept
-from dsva.zeroshot.results import RESULTS, Results
-from launch.cli import main
+from dsva.evaluation.decisions_file import DECISIONS, DecisionsFile
+from dsva.evaluation.results import RESULTS, Results
+from dsva.inference.candidates import read_rows
+from dsva.inference.predict import Predictions, predict
+from dsva.inference.viewer import New, Viewer
+from dsva.protocol.attribute_table import load
+from launch.cli.main import main
 from shards.errors import UserError
 from shards.index import ShardSet
 from shards.loader import Reader
@@ -36,7 +36,7 @@ def first(made: Predictions) -> list[str]:
 
 @pytest.mark.parametrize("head", ["proto", "main"])
 def test_predictions_on_the_shard_set_are_the_decisions_of_evaluation(run_dir: Path, head: str) -> None:
-    kept = Kept.read(run_dir / DECISIONS, Results.read(run_dir / RESULTS))
+    kept = DecisionsFile.read(run_dir / DECISIONS, Results.read(run_dir / RESULTS))
     decided, classes = kept.decisions[head], (*SEEN, *UNSEEN)
     among_all = predict(Viewer.open(run_dir, head), [str(run_dir.parent / "shards")], 1)  # type: ignore[arg-type]
     wanted = np.where(decided.breaks >= 0, decided.seen, decided.unseen)

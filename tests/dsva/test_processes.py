@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dsva.environment import ALONE, first_host, from_slurm, position
-from dsva.processes import described, join, nccl_choices
+from dsva.processes.environment import ALONE, first_host, from_slurm, position
+from dsva.processes.joining import described, join, nccl_choices
 from shards.errors import UserError
 
 STEP = {"SLURM_JOB_ID": "12345", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "16", "SLURM_PROCID": "9", "SLURM_LOCALID": "1"}

@@ -12,7 +12,7 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
-from dsva.raster import Scene, open_scene
+from dsva.inference.raster import Scene, open_scene
 from shards.errors import UserError
 
 SIDE = 64

@@ -8,16 +8,16 @@ from rich.console import Console
 from shard_sets import shard_set
 
 from dsva.config import Config
-from dsva.experiment import Experiment
-from dsva.zeroshot import pictures
-from dsva.zeroshot.attributes import load
-from dsva.zeroshot.classes import image_sets
-from dsva.zeroshot.evaluate import report
-from dsva.zeroshot.pictures import draw_confusion, draw_curve
-from dsva.zeroshot.results import NO_GAMMA, NO_WEIGHTS, RESULTS, Results, Weights, choose_gamma, measure, provenance
-from dsva.zeroshot.scores import Decisions, curve, decide
-from dsva.zeroshot.splits import load_split
-from dsva.zeroshot.tables import Table, per_class, summary
+from dsva.evaluation import plots as pictures
+from dsva.evaluation.evaluate import report
+from dsva.evaluation.metrics import Decisions, curve, decide
+from dsva.evaluation.plots import draw_confusion, draw_curve
+from dsva.evaluation.results import NO_GAMMA, NO_WEIGHTS, RESULTS, Results, Weights, choose_gamma, measure, provenance
+from dsva.evaluation.tables import Table, per_class, summary
+from dsva.protocol.attribute_table import load
+from dsva.protocol.class_splits import load_split
+from dsva.protocol.experiment import Experiment
+from dsva.protocol.image_sets import image_sets
 from shards.errors import UserError
 
 PICTURES = [f"confusion_{kind}_{head}.png" for kind in ("zsl", "gzsl") for head in ("proto", "main")] + ["seen_unseen.png"]

@@ -10,7 +10,7 @@ from fork_server import ForkServer
 from noise import Noise
 from runs import assert_same, board, checkpoints, column, cut, finished, flipped, metrics, one_line, results
 
-from dsva.train.checkpoint import newest
+from dsva.runs.checkpoint import newest
 
 STEPS = 12
 # Everything that has a state: a running mean, frozen first steps, moments that are forgotten, episodes, all random changes.

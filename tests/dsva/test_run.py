@@ -12,7 +12,7 @@ from runs import assert_same, board, checkpoints, column, finished, metrics, one
 from small_runs import small_config, small_set
 
 from dsva.config import dump, load
-from dsva.experiment import Experiment
+from dsva.protocol.experiment import Experiment
 from dsva.train.trainer import sample_order
 
 

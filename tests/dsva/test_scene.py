@@ -11,9 +11,9 @@ from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
-from dsva.predict import predict
-from dsva.scene import MAP, NO_CLASS, PICTURE, map_scene
-from dsva.viewer import Viewer
+from dsva.inference.predict import predict
+from dsva.inference.scene import MAP, NO_CLASS, PICTURE, map_scene
+from dsva.inference.viewer import Viewer
 from shards.errors import UserError
 from shards.formats.ifd import directories
 from shards.index import ShardSet

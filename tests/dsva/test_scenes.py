@@ -12,8 +12,8 @@ from dsva.demo.classes import CLASSES, OBJECTS, SEEN, UNSEEN, SceneClass, Second
 from dsva.demo.grounds import GROUNDS, lay_grounds
 from dsva.demo.objects import DRAWERS
 from dsva.demo.scenes import draw_scene, draw_scenes
-from dsva.zeroshot import attributes
-from dsva.zeroshot.splits import load_split
+from dsva.protocol import attribute_table as attributes
+from dsva.protocol.class_splits import load_split
 from shards.order import SCENES
 
 

@@ -10,8 +10,8 @@ from scipy.io import savemat
 from typer.testing import CliRunner
 
 from dsva.attributes.show import print_table, similar
-from dsva.zeroshot.attributes import load
-from launch.cli import app
+from dsva.protocol.attribute_table import load
+from launch.cli.main import app
 from shards.errors import UserError
 
 AID_TABLE = Path(__file__).parents[2] / "configs" / "aid" / "class_attributes.json"

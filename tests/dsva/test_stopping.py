@@ -15,7 +15,7 @@ from runs import assert_same, checkpoints, column, finished, metrics, one_line, 
 
 from dsva.config import load
 from dsva.train import run as loop
-from dsva.train.stopping import SIGNAL_SECONDS, Lead, StopSignal
+from dsva.train.stopping import SIGNAL_SECONDS, SignalLeadTime, StopSignal
 from shards.errors import UserError
 
 VALIDATING = ["validation.partition=0", "validation.every=2", "eval.batch_size=2", "run.checkpoint_every=4", "data.workers=1"]
@@ -123,18 +123,18 @@ def test_under_nohup_a_closed_terminal_means_nothing() -> None:
 
 def test_a_lead_that_is_too_short_is_said_once() -> None:
     said = StringIO()
-    lead = Lead({SIGNAL_SECONDS: "30"}, Console(file=said, width=1000))
+    lead = SignalLeadTime({SIGNAL_SECONDS: "30"}, Console(file=said, width=1000))
     lead.check(10, 20)
     assert said.getvalue() == ""
     lead.check(11, 20)
     lead.check(12, 20)
     assert said.getvalue().count("warning") == 1
     assert "a step takes 11.0 s and a save 20.0 s, but the job is told only 30 s before its end" in said.getvalue()
-    Lead({}, Console(file=said)).check(1e9, 1e9)
+    SignalLeadTime({}, Console(file=said)).check(1e9, 1e9)
     assert said.getvalue().count("warning") == 1
     for wrong in ("soon", "nan", "-5"):
         with pytest.raises(UserError, match=f"{SIGNAL_SECONDS}='{wrong}' is no number of seconds"):
-            Lead({SIGNAL_SECONDS: wrong}, None)
+            SignalLeadTime({SIGNAL_SECONDS: wrong}, None)
 
 
 def test_a_run_measures_its_steps_and_saves(server: GroupServer, tiny: Noise, tmp_path: Path) -> None:

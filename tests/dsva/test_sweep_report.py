@@ -9,9 +9,9 @@ import pytest
 from browser import CONTRAST, Page
 from typer.testing import CliRunner
 
-from dsva.zeroshot.results import RESULTS, Results
-from launch.cli import app
-from launch.folder import JobFolder
+from dsva.evaluation.results import RESULTS, Results
+from launch.cli.main import app
+from launch.jobs.folder import JobFolder
 from launch.sweep.plan import Cell, Manifest, SweepConfig
 from launch.sweep.table import sweep_table
 

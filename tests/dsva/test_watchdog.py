@@ -9,7 +9,7 @@ from noise import Noise
 from process_groups import HANGS_AT, HANGS_IN, HOLDS_INTERPRETER, GroupServer
 
 from dsva.train.phases import PHASES
-from dsva.train.slowest import slowest, slowest_table
+from dsva.train.stragglers import slowest, slowest_table
 from dsva.train.watchdog import HUNG, Watchdog
 
 OVERRIDES = ["train.steps=4", "run.checkpoint_every=2", "eval.batch_size=40", "data.workers=1"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from launch.arrays import Share, spread
+from launch.slurm.arrays import Share, spread
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 1001])

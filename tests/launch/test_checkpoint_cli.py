@@ -13,13 +13,13 @@ import yaml
 from small_runs import small_run
 from typer.testing import CliRunner, Result
 
+from dsva.evaluation.results import RESULTS, Results
+from dsva.evaluation.tables import summary
+from dsva.inference.trained_run import Trained
 from dsva.model.dsva import DSVA
 from dsva.model.exported import Exported
-from dsva.train.checkpoint import weights_sha256
-from dsva.trained import Trained
-from dsva.zeroshot.results import RESULTS, Results
-from dsva.zeroshot.tables import summary
-from launch.cli import app
+from dsva.runs.checkpoint import weights_sha256
+from launch.cli.main import app
 from shards.errors import UserError
 
 

@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from launch.cli import app
+from launch.cli.main import app
 from launch.doctor import checks, disk, gpus, net, packages, reduce
 from launch.doctor.checks import carry_out, carry_out_within
 from launch.doctor.examination import clocks, seen_by_all
@@ -244,14 +244,14 @@ def test_nodes_that_cannot_be_asked_for_are_told(tmp_path: Path, monkeypatch: py
     with monkeypatch.context() as without:
         without.setenv("PATH", "/nowhere")
         assert "no Slurm answers here" in str(CliRunner().invoke(app, ["doctor", "--nodes=2"]).exception)
-    monkeypatch.setattr("launch.start.where", str)
+    monkeypatch.setattr("launch.submission.start.where", str)
     useless = CliRunner().invoke(app, ["doctor", "--folder", "/proc", "--nodes=2"])
     assert (useless.exit_code, "not examined" in useless.stdout) == (2, True)
 
     def refuse(*_: object) -> None:
         raise UserError("sbatch refuses: invalid partition")
 
-    monkeypatch.setattr("launch.start.queue", refuse)
+    monkeypatch.setattr("launch.submission.start.queue", refuse)
     refused = CliRunner().invoke(app, ["doctor", "--folder", str(tmp_path), "--nodes=2", "--json"])
     assert refused.exit_code == 2
     assert json.loads(refused.stdout)["findings"][-1]["said"] == "sbatch refuses: invalid partition"

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from dsva.config import Config, load
-from launch.cluster import ClusterConfig, cluster_config
-from launch.estimate import MFU, Estimate, print_estimates
+from launch.slurm.batch import ClusterConfig, cluster_config
+from launch.submission.estimate import MFU, Estimate, print_estimates
 from shards.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

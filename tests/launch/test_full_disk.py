@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from launch import aftermath, claim, job
-from launch.claim import Claim
-from launch.folder import MISTAKE, JobFolder
-from launch.job import Job
-from launch.place import Place
+from launch.jobs import lease as claim
+from launch.jobs.folder import MISTAKE, JobFolder
+from launch.jobs.lease import Lease
+from launch.jobs.rendezvous import Worker
+from launch.slurm import requeue as aftermath
+from launch.submission import job
+from launch.submission.job import Job
 
-PLACE = Place(0, 1, 0, "1", "1-0")
+PLACE = Worker(0, 1, 0, "1", "1-0")
 
 
 @contextmanager
@@ -61,7 +63,7 @@ def test_a_heart_goes_on_beating_when_there_is_room_again(
 ) -> None:
     monkeypatch.setattr(claim, "BEAT", 0.01)
     folder = JobFolder(tmp_path)
-    with Claim(folder, PLACE):
+    with Lease(folder, PLACE):
         with no_room():
             time.sleep(0.1)
             before = folder.read("heartbeat.json")
@@ -69,7 +71,7 @@ def test_a_heart_goes_on_beating_when_there_is_room_again(
         while folder.read("heartbeat.json") == before:
             assert time.monotonic() < end
     assert "no heartbeat in" in capsys.readouterr().err
-    with Claim(folder, PLACE) as again, no_room():
+    with Lease(folder, PLACE) as again, no_room():
         again.release("ended")
 
 

@@ -8,16 +8,16 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dsva.config import dump, load
-from dsva.train.gate import ASKED, Standing, admit
-from dsva.zeroshot.results import RESULTS
-from launch import aftermath
-from launch.claim import Claim
-from launch.cli import app
-from launch.folder import JobFolder
-from launch.job import Job
-from launch.place import Place
-from launch.start import resolved
-from launch.sweep.carry_out import begin
+from dsva.evaluation.results import RESULTS
+from dsva.runs.gate import ASKED, Standing, admit
+from launch.cli.main import app
+from launch.jobs.folder import JobFolder
+from launch.jobs.lease import Lease
+from launch.jobs.rendezvous import Worker
+from launch.slurm import requeue as aftermath
+from launch.submission.job import Job
+from launch.submission.start import resolved
+from launch.sweep.actions import begin
 from launch.sweep.plan import read_sweep
 from shards.errors import UserError
 from shards.pack import pack
@@ -142,10 +142,10 @@ def test_a_requeued_job_whose_configuration_was_overwritten_is_refused_with_the_
 
 
 def test_a_job_that_finds_another_at_work_leaves_its_notes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("launch.claim.STOPPED", 2.0)
-    monkeypatch.setattr("launch.claim.BEAT", 0.1)
+    monkeypatch.setattr("launch.jobs.lease.STOPPED", 2.0)
+    monkeypatch.setattr("launch.jobs.lease.BEAT", 0.1)
     folder = JobFolder(tmp_path)
-    with Claim(folder, Place(0, 1, 0, "1", "1-0")):
+    with Lease(folder, Worker(0, 1, 0, "1", "1-0")):
         with pytest.raises(SystemExit, match="2"):
             Job(tmp_path)()
         (tmp_path / "runs.json").write_text(json.dumps([str(tmp_path)]))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.folder import JobFolder
+from launch.jobs.folder import JobFolder
 from launch.sweep.plan import Manifest
 from launch.sweep.state import states
 

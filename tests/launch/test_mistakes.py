@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.cli import main
+from launch.cli.main import main
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> object:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from launch.cli import main
+from launch.cli.main import main
 
 ODD = ("[red]$x_1$", "森林")  # class names: markup, mathematics, signs that few fonts have
 

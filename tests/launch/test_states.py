@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from launch.cluster import ClusterConfig
-from launch.folder import JobFolder
-from launch.queue import HELD
-from launch.start import Queued
+from launch.jobs.folder import JobFolder
+from launch.slurm.batch import ClusterConfig
+from launch.slurm.client import HELD
+from launch.submission.start import Queued
 from launch.sweep import keeper, state
 from launch.sweep.keeper import Keeper, follow, keepers
 from launch.sweep.plan import Cell, Manifest

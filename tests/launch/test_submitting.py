@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from launch.cli import app
-from launch.folder import JobFolder
-from launch.snapshot import take
-from launch.start import where
+from launch.cli.main import app
+from launch.jobs.folder import JobFolder
+from launch.submission.snapshot import take
+from launch.submission.start import where
 from shards.errors import UserError
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "aid_25_5.yaml"
@@ -72,7 +72,7 @@ def test_a_run_that_does_not_fit_is_refused_before_anything_is_written(overrides
 def test_the_copy_of_the_code_runs_by_itself_and_knows_what_it_was(tmp_path: Path) -> None:
     code = take(tmp_path / "code")
     told = json.loads(next(code.glob("*.json")).read_text())
-    look = "import dsva, launch; from dsva.code import code_version as v; print(dsva.__file__, launch.__file__, v())"
+    look = "import dsva, launch; from dsva.provenance.code import code_version as v; print(dsva.__file__, launch.__file__, v())"
     environment = {**os.environ, "PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
     printed = subprocess.run(
         [sys.executable, "-c", look], env=environment, cwd=CONFIG.parent, capture_output=True, text=True, check=True

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from dsva.zeroshot.results import RESULTS, Results
-from launch.cluster import ClusterConfig
-from launch.folder import JobFolder
-from launch.queue import alone
-from launch.start import start
-from launch.sweep.carry_out import begin, extend, tail
+from dsva.evaluation.results import RESULTS, Results
+from launch.jobs.folder import JobFolder
+from launch.slurm.batch import ClusterConfig
+from launch.slurm.client import alone
+from launch.submission.start import start
+from launch.sweep.actions import begin, extend, tail
 from launch.sweep.plan import MANIFEST, Manifest, SweepConfig, expand, read_sweep
 from launch.sweep.state import folder_of, states
 from launch.sweep.table import as_csv, as_latex, sweep_table

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from launch.folder import JobFolder
+from launch.jobs.folder import JobFolder
 from launch.sweep.plan import Cell, Manifest, SweepConfig
 from launch.sweep.state import State, folder_of, states
 from launch.sweep.view import view

@@ -28,7 +28,6 @@ from PIL import Image, ImageOps
 from shards.description import INDEX, KEYS, SET
 from shards.formats import read_header
 from shards.formats.ifd import directories
-from shards.given import Unused, find, read
 from shards.images import BadImage, inspect, resized
 from shards.index import ShardSet
 from shards.loader import Reader
@@ -36,6 +35,7 @@ from shards.merge import PackReport
 from shards.pack import pack
 from shards.rebuild import rebuild
 from shards.sources import open_source
+from shards.user_images import Unused, find, read
 
 RGB = colours()
 R, G, B = (np.ascontiguousarray(RGB[:, :, channel]) for channel in range(3))

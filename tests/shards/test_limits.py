@@ -9,7 +9,6 @@ import pytest
 
 from shards.description import KEYS, MAX_JSON_BYTES, SET, read_digested, write_description, write_digested
 from shards.errors import UserError
-from shards.given import Unused, find, read
 from shards.images import MAX_BYTES
 from shards.index import ShardSet
 from shards.pack import pack
@@ -17,6 +16,7 @@ from shards.sources import open_source
 from shards.sources.records import Refused
 from shards.tar import BLOCK
 from shards.tarscan import members
+from shards.user_images import Unused, find, read
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shards import near
-from shards.near import alike_pairs, bounded, near_pairs
+from shards import difference_hashes as near
+from shards.difference_hashes import alike_pairs, bounded, near_pairs
 
 
 def random_hashes(count: int, seed: int) -> np.ndarray:

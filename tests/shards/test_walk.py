@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from shards.errors import UserError
-from shards.given import Unused, find
 from shards.index import ShardSet
 from shards.pack import pack
 from shards.sources import open_source
 from shards.sources.walk import told, walk
+from shards.user_images import Unused, find
 
 
 @pytest.fixture

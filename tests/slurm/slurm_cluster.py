@@ -12,8 +12,8 @@ from typing import Any
 from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
-from launch.cli import app
-from launch.folder import JobFolder
+from launch.cli.main import app
+from launch.jobs.folder import JobFolder
 from shards.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slurm_cluster import Cluster, until
 
-from launch.folder import JobFolder
+from launch.jobs.folder import JobFolder
 from shards.index import ShardSet
 from shards.pack import pack
 from shards.sources import open_source

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from slurm_cluster import ROOT, TINY, Cluster, until
 
-from launch.folder import JobFolder
+from launch.jobs.folder import JobFolder
 
 # What the development cluster has not, and how many processors its nodes have.
 CHANGED = {"--gpus-per-node 8": "", "rtx4090.yaml": "cpu.yaml", "--workers 8": "--workers 1", " --watch": ""}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from slurm_cluster import ROOT, TINY, Cluster, step, until
 
-from dsva.environment import first_host
-from launch.folder import JobFolder
+from dsva.processes.environment import first_host
+from launch.jobs.folder import JobFolder
 from launch.sweep.plan import Manifest
 from launch.sweep.state import folder_of, states
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from slurm_cluster import ROOT, TINY, Cluster, same, step, until
 
-from dsva.zeroshot.results import Results
-from launch.folder import JobFolder
+from dsva.evaluation.results import Results
+from launch.jobs.folder import JobFolder
 
 CONFIG = ROOT / "configs" / "aid_25_5.yaml"
 TWO_NODES = ["--cluster=slurm", "--nodes=2", "--tasks-per-node=2", "--cpus-per-task=1", "--time=30"]

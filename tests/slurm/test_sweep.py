@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from slurm_cluster import ROOT, TINY, Cluster, same, step, until
 
-from launch.folder import JobFolder
+from launch.jobs.folder import JobFolder
 from launch.sweep.plan import Manifest
 from launch.sweep.state import State, folder_of, states
 

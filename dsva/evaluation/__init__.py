@@ -1,0 +1,1 @@
+"""From decisions to figures: metrics, results, tables, plots, confidence, baselines."""

@@ -1,0 +1,1 @@
+"""A trained run at work: any images, any classes, scenes, explanations, export."""

@@ -1,0 +1,1 @@
+"""Pictures of matplotlib, and names of people in them."""

@@ -1,0 +1,72 @@
+"""Joining the processes of a run: what the environment says of them, put where torch, Accelerate and DeepSpeed look for it."""
+
+import os
+from collections.abc import MutableMapping
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore
+
+from dsva.processes.environment import forget_others, from_slurm, position
+
+# Longer than the slowest thing that a rank does while the others wait, which is to check a checkpoint's hashes.
+TIMEOUT = timedelta(minutes=30)
+GPUS = Path("/proc/driver/nvidia/gpus")
+INFINIBAND = Path("/sys/class/infiniband")
+# A group that is freed joins gloo's thread with the interpreter's lock in hand. While that thread wants the lock, to drop
+# a tensor of the last exchange, both wait for ever: so the group is kept to the end of the process.
+_kept: list[object] = []
+
+
+def join(environment: MutableMapping[str, str], alone: bool) -> int:
+    """Join the processes that the environment speaks of; return how many there are.
+
+    Args:
+        environment: what is missing in it is added, and for one process what speaks of others removed; `os.environ` in use.
+        alone: form a group even with one process only, as DeepSpeed needs it.
+
+    Raises:
+        UserError: the variables contradict each other.
+    """
+    environment.update(from_slurm(environment, torch.cuda.device_count()))
+    for name, value in nccl_choices(GPUS, INFINIBAND).items():
+        environment.setdefault(name, value)
+    _, world_size, local_rank = position(environment)
+    if world_size == 1:
+        forget_others(environment)
+        environment.update({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"} if alone else {})
+    if dist.is_initialized() or (world_size == 1 and not alone):
+        return world_size
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(local_rank)
+    backend = "nccl" if on_gpu else "gloo"
+    if world_size == 1:
+        dist.init_process_group(backend, timeout=TIMEOUT, store=HashStore(), rank=0, world_size=1)
+    else:
+        for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
+            environment.setdefault(name, value)
+        dist.init_process_group(backend, timeout=TIMEOUT)
+    _kept.append(dist.group.WORLD)
+    return world_size
+
+
+def nccl_choices(gpus: Path, infiniband: Path) -> dict[str, str]:
+    """Return what NCCL has to be told on this machine, before CUDA starts.
+
+    RTX 4090 cards cannot reach each other's memory, which old drivers do not tell NCCL. Whether InfiniBand joins the
+    nodes has nothing to do with it, but Accelerate wants to see both chosen.
+    """
+    models = [file.read_text(errors="replace") for file in gpus.glob("*/information")]
+    if not any("RTX 4090" in model for model in models):
+        return {}
+    joined = infiniband.is_dir() and any(infiniband.iterdir())
+    return {"NCCL_P2P_DISABLE": "1", "NCCL_IB_DISABLE": "0" if joined else "1"}
+
+
+def described() -> str:
+    """Return a sentence on what NCCL was told, for the log; empty where it was told nothing."""
+    told = [f"{name}={os.environ[name]}" for name in ("NCCL_P2P_DISABLE", "NCCL_IB_DISABLE") if name in os.environ]
+    return f"NCCL is told {' '.join(told)}" if told and torch.cuda.is_available() else ""

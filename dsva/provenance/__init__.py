@@ -1,0 +1,1 @@
+"""Where figures come from: which code, which starts of a run."""

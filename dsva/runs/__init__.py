@@ -1,0 +1,1 @@
+"""Run directories: who may enter one, what it records, and its checkpoints."""

@@ -1,0 +1,82 @@
+"""Where a run goes on: at its newest checkpoint, or, after too many bad steps, at one before them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from dsva.config import Config
+from dsva.processes.ranks import Ranks
+from dsva.runs.belonging import refuse_other
+from dsva.runs.checkpoint import Checkpoint, Chosen, best, newest
+from dsva.runs.contents import stored
+from dsva.runs.folders import discard, tidy
+from dsva.runs.gate import CHECKPOINTS
+from dsva.runs.progress import gone, how_to_go_on, lost, note_saved
+from dsva.train.bad_steps import Course, GoBackError, note
+from shards.errors import UserError
+
+
+def find_start(
+    config: Config, ranks: Ranks, inputs: Mapping[str, str], back: GoBackError | None, console: Console
+) -> tuple[Checkpoint | None, Course]:
+    """Return the checkpoint to go on from, none for step 0, and the run's course there; every rank calls this.
+
+    Args:
+        config: of the run.
+        ranks: rank 0 reads and hashes for all, which then agree on it.
+        inputs: digests of what the run is trained on.
+        back: why the run goes back, if it does.
+        console: is told of it.
+
+    Raises:
+        UserError: the checkpoint is of another run, or was trained on other inputs, or the run has lost its checkpoints.
+    """
+    found: Checkpoint | None = None
+    said: list[str] = []
+
+    def find() -> None:
+        nonlocal found, said
+        tidy(config.run.dir / CHECKPOINTS)
+        found, said = _find(config, back)
+        if found is None and back is None and lost(config.run.dir):
+            raise UserError(how_to_go_on(config.run.dir, said, best(config.run.dir / CHECKPOINTS)[0]))
+        if found is not None:
+            refuse_other(found, config, inputs)
+            said += found.notes
+        if back is None:
+            said += gone(config.run.dir)
+
+    ranks.on_rank_0(find)
+    found = ranks.broadcast(found)
+    step = found.step if found else 0
+    course = back.course.back_at(step, back.failed) if back else found.state.course if found else Course()
+    if ranks.rank == 0:
+        for sentence in said:
+            console.print(f"[bold yellow]warning:[/] {escape(sentence)}")
+        if back:
+            console.print(
+                f"[bold red]warning:[/] too many bad steps: going back to step {step}, and on with the batches "
+                f"after those of step {back.failed + 1}"
+            )
+            note_saved(config.run.dir, step)
+            _drop_newer(config.run.dir / CHECKPOINTS, step)
+            note(config.run.dir, console, went_back_to=step, shift=course.shift)
+        console.print(f"continuing from {found.path}" if found else "starting from step 0", markup=False, soft_wrap=True)
+    return found, course
+
+
+def _find(config: Config, back: GoBackError | None) -> Chosen:
+    folder, every = config.run.dir / CHECKPOINTS, config.run.checkpoint_every
+    if back is None:
+        return newest(folder)
+    # Not those in between that a signal or a good score has led to: going back must lead to the same run with them or without.
+    sound = back.course.sound(back.failed, config.faults.skip_window)
+    return newest(folder, among=lambda step: step <= sound and step % every == 0)
+
+
+def _drop_newer(folder: Path, step: int) -> None:
+    for checkpoint in stored(folder):
+        if checkpoint.step > step:
+            discard(checkpoint.path)

@@ -1,1 +1,0 @@
-"""The zero-shot protocol: class splits, attribute tables, scores, evaluation, reports."""

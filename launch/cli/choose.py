@@ -1,0 +1,44 @@
+"""`dsva choose`: the values of a configuration, by validation classes."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from shards.errors import UserError
+
+# Imports of torch and what needs it stay inside the command, so that `--help` starts fast.
+# ruff: noqa: PLC0415
+
+
+def choose(
+    config: Annotated[Path, typer.Argument(help="YAML file of the final run, such as configs/aid_25_5.yaml.", show_default=False)],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Values to change, as section.key=value.", show_default=False)
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Values to try, as section.key=A,B,C; may be repeated, and all combinations are tried.", show_default=False
+        ),
+    ] = None,
+    head: Annotated[Literal["proto", "main"], typer.Option(help="Whose scores decide.")] = "proto",
+) -> None:
+    """Choose values, and gamma, on three partitions of the seen classes, never on the test; the same command again continues.
+
+    Writes chosen.yaml into run.dir, for `dsva train` to train on all seen classes.
+    """
+    from dsva.studies.choice import choose as choose_values
+
+    raise typer.Exit(choose_values(config, overrides or [], _grid(vary or []), head, Console()))
+
+
+def _grid(given: list[str]) -> dict[str, list[str]]:
+    grid: dict[str, list[str]] = {}
+    for text in given:
+        key, _, values = text.partition("=")
+        grid[key] = [value for value in values.split(",") if value]
+        if not grid[key]:
+            raise UserError(f"--vary {text} is not of the form section.key=A,B,C, such as train.steps=200,400")
+    return grid

@@ -1,0 +1,1 @@
+"""Slurm: the one client of its commands, batch scripts, arrays, requeueing."""
