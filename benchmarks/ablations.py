@@ -18,9 +18,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dsva.config import load
-from dsva.evaluation.results import RESULTS, Head, Results
-from dsva.evaluation.tables import Table, percent
+from dsva.evaluation.results import Head, Results
+from dsva.run_directory import RESULTS
 from dsva.studies.ablation import HEADS, Row, planned
+from dsva.tables import Table, percent
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = ("train.steps=150", "data.image_size=72", "data.resize=84", "run.checkpoint_every=150")

@@ -20,8 +20,8 @@ from benchmarks.together import Together
 from dsva.config import load
 from dsva.processes.ranks import Ranks
 from dsva.protocol.experiment import Experiment
+from dsva.run_directory import CHECKPOINTS
 from dsva.runs.checkpoint import OPTIMIZER, newest
-from dsva.runs.gate import CHECKPOINTS
 from dsva.train.phases import Phases
 from dsva.train.trainer import Trainer
 from dsva.train.zero import deepspeed_settings

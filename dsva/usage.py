@@ -7,12 +7,32 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict
 
-from dsva.evaluation.results import Cost
 from dsva.files import read_lines, read_object
 from dsva.processes.ranks import Ranks
 
 PAUSE = 30.0  # seconds between two looks at a device's power: nvidia-smi takes a tenth of one
+
+
+class Cost(BaseModel):
+    """What the training took: a mean over the time of all logged steps, saves and validations between them included.
+
+    `tflops` are TFLOP/s of one process by the formula of `dsva.cost`, `mfu` their share of the device's peak in bf16, None
+    where that is unknown; `memory_mib` the most that a process took (of a GPU where there is one); `kwh` all GPUs' energy from
+    samples of their power, None where nothing tells it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    device: str
+    processes: int
+    hours: float
+    images_per_second: float
+    tflops: float
+    mfu: float | None
+    memory_mib: float
+    kwh: float | None
 
 
 def device_name(device: torch.device) -> str:

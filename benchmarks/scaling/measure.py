@@ -21,8 +21,8 @@ from benchmarks.together import Together
 from dsva.config import load
 from dsva.processes.ranks import Ranks
 from dsva.protocol.experiment import Experiment
+from dsva.run_directory import CHECKPOINTS
 from dsva.runs.checkpoint import newest
-from dsva.runs.gate import CHECKPOINTS
 from dsva.train.phases import Phases
 from dsva.train.trainer import Trainer
 

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
-from dsva.evaluation.tables import Table
 from dsva.pictures.drawing import picture
 from dsva.pictures.lettering import columns, short
 from dsva.protocol.attribute_table import AttributeTable
 from dsva.protocol.separability import alike, listed, unvarying
+from dsva.tables import Table
 
 SHADES = " ░▒▓█"
 NEAREST = 3

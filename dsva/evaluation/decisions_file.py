@@ -16,7 +16,6 @@ from dsva.files import write_atomically
 from shards.errors import UserError
 from shards.order import Ids
 
-DECISIONS = "decisions.safetensors"
 _PARTS = ("seen", "unseen", "breaks")
 
 

@@ -12,21 +12,11 @@ from torch import Tensor
 
 from dsva.config import EvalConfig
 from dsva.evaluation.bootstrap import intervals
-from dsva.evaluation.decisions_file import DECISIONS, DecisionsFile
+from dsva.evaluation.decisions_file import DecisionsFile
 from dsva.evaluation.metrics import Decisions, concatenate, curve, decide
 from dsva.evaluation.paper_protocol import optimism
 from dsva.evaluation.rank_batches import Between, shared
-from dsva.evaluation.results import (
-    HEADS,
-    NO_WEIGHTS,
-    RESULTS,
-    Provenance,
-    Results,
-    choose_gamma,
-    measure,
-    provenance,
-    validation_runs,
-)
+from dsva.evaluation.results import HEADS, NO_WEIGHTS, Provenance, Results, choose_gamma, measure, provenance, validation_runs
 from dsva.evaluation.tables import confidence, per_class, spent, summary
 from dsva.files import NoRoomError, write_atomically
 from dsva.model.dsva import DSVA
@@ -35,8 +25,7 @@ from dsva.model.scores import ClassRows
 from dsva.pixels import eval_pixels
 from dsva.processes.ranks import Ranks
 from dsva.protocol.experiment import Experiment
-from dsva.runs.record import ENVIRONMENT
-from dsva.train.metrics import METRICS
+from dsva.run_directory import DECISIONS, ENVIRONMENT, METRICS, RESULTS
 from dsva.usage import summed_up
 from shards.loader import Batch
 from shards.order import Ids

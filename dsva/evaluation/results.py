@@ -15,12 +15,14 @@ from dsva.evaluation.metrics import Decisions, chance, curve, harmonic, mean_acc
 from dsva.files import write_atomically
 from dsva.json_files import read_json, strings
 from dsva.provenance.starts import changes, code_of
+from dsva.run_directory import RESULTS
+from dsva.usage import Cost
 from shards.errors import UserError
 
 if TYPE_CHECKING:  # reading results needs no model
     from dsva.protocol.experiment import Experiment
 
-RESULTS, CHOICE = "results.json", "choice.json"
+CHOICE = "choice.json"
 HEADS = ("proto", "main")
 LEVELS = ("zsl", "seen", "unseen", "harmonic", "ausuc")  # of chance
 NO_GAMMA = "zero: no validation run was given"
@@ -116,24 +118,6 @@ class Optimism(Part):
     harmonic_step: int | None = None
     harmonic: float | None = None
     harmonic_gain: float | None = None
-
-
-class Cost(Part):
-    """What the training took: a mean over the time of all logged steps, saves and validations between them included.
-
-    `tflops` are TFLOP/s of one process by the formula of `dsva.cost`, `mfu` their share of the device's peak in bf16, None
-    where that is unknown; `memory_mib` the most that a process took (of a GPU where there is one); `kwh` all GPUs' energy from
-    samples of their power, None where nothing tells it.
-    """
-
-    device: str
-    processes: int
-    hours: float
-    images_per_second: float
-    tflops: float
-    mfu: float | None
-    memory_mib: float
-    kwh: float | None
 
 
 class Provenance(Part):

@@ -1,9 +1,10 @@
 """The README.md of an exported model: what it is, what it was trained and tested on, how to load it."""
 
 from dsva.evaluation.results import Results
-from dsva.evaluation.tables import confidence, literal, summary
+from dsva.evaluation.tables import confidence, summary
 from dsva.model.exported import Exported
 from dsva.provenance.starts import described
+from dsva.tables import literal
 
 NAME = "README.md"
 

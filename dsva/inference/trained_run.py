@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from dsva.evaluation.baselines import baselines
 from dsva.evaluation.evaluate import evaluate, report
-from dsva.evaluation.results import RESULTS, Results, Weights, provenance
+from dsva.evaluation.results import Results, Weights, provenance
 from dsva.files import whole_folder, write_atomically
 from dsva.inference import card
 from dsva.model.dsva import DSVA
@@ -19,9 +19,10 @@ from dsva.model.exported import Clip, Exported, Source, write_config, write_weig
 from dsva.processes.ranks import Ranks
 from dsva.protocol.experiment import Experiment
 from dsva.provenance.starts import code_of
+from dsva.run_directory import CHECKPOINTS, RESULTS
 from dsva.runs.belonging import refuse_other, refuse_unfit
 from dsva.runs.checkpoint import Checkpoint, Chosen, best, newest, weights_sha256
-from dsva.runs.gate import CHECKPOINTS, admit
+from dsva.runs.gate import admit
 from dsva.runs.progress import gone
 from dsva.runs.record import read_config
 from shards.errors import UserError

@@ -6,8 +6,8 @@ from typing import Any
 
 from dsva.files import read_lines
 from dsva.provenance.code import running_code
+from dsva.run_directory import STARTS
 
-STARTS = "starts.jsonl"
 FROM = "from_step"
 KEEP_EVERY = "keep_every"
 

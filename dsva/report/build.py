@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dsva.evaluation.decisions_file import DECISIONS, DecisionsFile
-from dsva.evaluation.results import RESULTS, Provenance, Results
+from dsva.evaluation.decisions_file import DecisionsFile
+from dsva.evaluation.results import Provenance, Results
 from dsva.evaluation.tables import per_class, summary
 from dsva.inference.candidates import candidates
 from dsva.inference.classifier import device
 from dsva.inference.explain import Explanation
 from dsva.inference.trained_run import Trained
 from dsva.inference.viewer import Viewer
-from dsva.provenance.starts import STARTS
 from dsva.report.curves import (
     Chart,
     attribute_charts,
@@ -31,15 +30,13 @@ from dsva.report.overlays import Pixels
 from dsva.report.page import Charts, Decision, Facts, Gallery, Section, TableSection, write_page
 from dsva.report.panels import panel
 from dsva.report.published import published
+from dsva.run_directory import DECISIONS, ENVIRONMENT, METRICS, PAGE, RESULTS, STARTS
 from dsva.runs.checkpoint import Chosen, with_sha256
-from dsva.runs.record import ENVIRONMENT
-from dsva.train.metrics import METRICS
 from dsva.train.stragglers import slowest_table
 from shards.errors import UserError
 from shards.order import GALLERY, Ids, hashes
 from shards.user_images import Unused
 
-PAGE = "report.html"
 GALLERY_NOTE = (
     "Test images of unseen classes, each classified among the unseen classes by the prototype head. The maps show where the "
     "prototypes of the attributes that decided match best. The bars show how much each attribute speaks for the chosen class "

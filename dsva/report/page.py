@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from dsva.evaluation.tables import Table
 from dsva.files import write_atomically
 from dsva.report.charts import WIDE, Drawing
 from dsva.report.style import SCRIPT, STYLE
+from dsva.tables import Table
 
 
 class Section(Protocol):

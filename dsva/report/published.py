@@ -1,7 +1,7 @@
 """Figures that were published for DSVA, to stand beside a run's own."""
 
 from dsva.evaluation.results import Results
-from dsva.evaluation.tables import Table
+from dsva.tables import Table
 
 # Xu et al. 2023 on RSSDIVCS, and the authors' own rerun in the training logs that they publish: ZSL, U, S, H in percent,
 # by numbers of seen and unseen classes. The rerun's epoch was chosen on the test classes, and gamma was set by hand.

@@ -7,18 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsva.evaluation.decisions_file import DECISIONS, DecisionsFile
+from dsva.evaluation.decisions_file import DecisionsFile
 from dsva.evaluation.metrics import curve
-from dsva.evaluation.results import RESULTS, Results
-from dsva.evaluation.tables import Table, percent, protocols
+from dsva.evaluation.results import Results
+from dsva.evaluation.tables import protocols
 from dsva.files import read_lines
 from dsva.report.charts import Bars, Line, bar_chart, line_chart
 from dsva.report.curves import Chart
 from dsva.report.page import Charts, Facts, Section, TableSection, write_page
 from dsva.report.published import published
-from dsva.train.metrics import METRICS
+from dsva.run_directory import DECISIONS, METRICS, PAGE, RESULTS
+from dsva.tables import Table, percent
 
-PAGE = "report.html"
 LOSS = "loss/total"
 
 

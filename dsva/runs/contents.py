@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from dsva.train.bad_steps import Count, Course
+from dsva.runs.course import Count, Course
 from shards.files import printable
 
 COMPLETE, STATE = "COMPLETE", "state.json"

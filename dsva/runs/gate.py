@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from dsva.config import Config, load
-from dsva.evaluation.results import RESULTS, Results
-from dsva.provenance.starts import STARTS, noted_inputs
-from dsva.train.mistakes import REFUSED
+from dsva.evaluation.results import Results
+from dsva.provenance.starts import noted_inputs
+from dsva.run_directory import ASKED, CHECKPOINTS, CONFIG, JOB, LOCK, REFUSED, RESULTS, STARTS
 from dsva.yaml_files import read_mapping
 from shards.errors import UserError
 
-CONFIG, CHECKPOINTS = "config.yaml", "checkpoints"
-JOB = "job"  # whoever starts the run may keep his notes there before the run begins
-ASKED = f"{JOB}/{CONFIG}"  # among them the configuration that a job will begin it with
 Key = tuple[str, str]
 # What may differ between starts of one run: it changes how the run is carried out, not what it computes.
 # Of the inputs, their content is known: they may have been moved.
@@ -68,7 +65,7 @@ def admit(folder: Path, config: Config, inputs: Mapping[str, str] | None = None)
             _compare_otherwise(folder, config, inputs or {}, damage)
         _refuse_other_inputs(folder, inputs or {})
         return Standing.COMPLETE if _complete(folder, config.train.steps) else Standing.BEGUN
-    ours = (".lock", REFUSED, JOB, f".{CONFIG}.writing")  # the last from a start that was killed right away
+    ours = (LOCK, REFUSED, JOB, f".{CONFIG}.writing")  # the last from a start that was killed right away
     if folder.is_dir() and any(entry.name not in ours for entry in folder.iterdir()):
         raise UserError(f"run.dir={folder} is not empty and holds no run: give a new folder")
     if asked := _asked(folder):

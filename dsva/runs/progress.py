@@ -7,18 +7,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from dsva.evaluation.results import RESULTS
 from dsva.files import read_lines, write_atomically
-from dsva.provenance.starts import STARTS
+from dsva.run_directory import BAD_STEPS, BEFORE, CHECKPOINTS, DECISIONS, METRICS, PAGE, RESULTS, SAVED, STARTS, TABLES, TENSORBOARD
 from dsva.runs.checkpoint import Checkpoint
 from dsva.runs.contents import BEST, PREFIX, folder_name, stored
-from dsva.runs.gate import CHECKPOINTS
-from dsva.train.bad_steps import BAD_STEPS
-from dsva.train.metrics import METRICS
 
-SAVED, BEFORE = "saved.json", "before-"
 # What a run writes while it trains and when it is scored; `saved.json` goes last, so that half a move is noticed.
-WRITTEN = (RESULTS, "results.md", "decisions.safetensors", "report.html", "tensorboard", METRICS, BAD_STEPS, CHECKPOINTS, SAVED)
+WRITTEN = (RESULTS, TABLES, DECISIONS, PAGE, TENSORBOARD, METRICS, BAD_STEPS, CHECKPOINTS, SAVED)
 
 
 def note_saved(run: Path, step: int) -> None:

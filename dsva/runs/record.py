@@ -31,13 +31,10 @@ from typing import Any, TextIO
 from dsva.config import Config, dump, load
 from dsva.files import NoRoomError, append_line, read_object, room_for, write_atomically
 from dsva.provenance.code import running_code
-from dsva.provenance.starts import KEEP_EVERY, STARTS
-from dsva.runs.gate import CONFIG, DamagedRecordError, admit, recorded
-from dsva.train.mistakes import REFUSED
+from dsva.provenance.starts import KEEP_EVERY
+from dsva.run_directory import CODE, CONFIG, ENDED, ENVIRONMENT, LOCK, REFUSED, STARTS
+from dsva.runs.gate import DamagedRecordError, admit, recorded
 from shards.errors import UserError
-
-ENVIRONMENT, ENDED = "environment.json", "ended.json"
-CODE = "code"
 
 
 def open_record(config: Config, inputs: Mapping[str, str] | None = None) -> TextIO:
@@ -52,7 +49,7 @@ def open_record(config: Config, inputs: Mapping[str, str] | None = None) -> Text
     admit(folder, config, inputs)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("a")
+        lock = (folder / LOCK).open("a")
     except OSError as error:
         raise UserError(f"run.dir={folder} cannot be made or written to ({error.strerror}): give another folder") from None
     try:

@@ -9,12 +9,14 @@ from pathlib import Path
 from rich.console import Console
 
 from dsva.config import Config, load
-from dsva.evaluation.results import HEADS, LEVELS, RESULTS, Head, Results
-from dsva.evaluation.tables import Table, percent, protocols
+from dsva.evaluation.results import HEADS, LEVELS, Head, Results
+from dsva.evaluation.tables import protocols
 from dsva.files import write_atomically
 from dsva.protocol.experiment import Experiment
 from dsva.protocol.image_sets import MIN_SEEN
+from dsva.run_directory import RESULTS
 from dsva.runs.gate import admit
+from dsva.tables import Table, percent
 from dsva.train.run import run
 from shards.errors import UserError
 

@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from dsva.config import Config, dump, load
-from dsva.evaluation.results import CHOICE, RESULTS, Results
-from dsva.evaluation.tables import Table, percent
+from dsva.evaluation.results import CHOICE, Results
 from dsva.files import write_atomically
 from dsva.protocol.experiment import Experiment
+from dsva.run_directory import RESULTS
 from dsva.runs.gate import admit
 from dsva.studies.ablation import finished
+from dsva.tables import Table, percent
 from dsva.train.run import run
 from shards.errors import UserError
 

@@ -6,45 +6,21 @@ the rest is a function of (seed, step, course), so a run that is continued meets
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
 from rich.console import Console
 from rich.markup import escape
 
 from dsva.config import FaultsConfig
 from dsva.files import NoRoomError, append_line
+from dsva.run_directory import BAD_STEPS
+from dsva.runs.course import Course
 from shards.errors import UserError
 
-BAD_STEPS = "bad_steps.jsonl"
 NAMED = 3  # images on the console; the file names all
-Count = Annotated[int, Field(ge=0, lt=1 << 62)]
-
-
-@dataclass(frozen=True)
-class Course:
-    """What bad steps have done to a run.
-
-    Attributes:
-        skipped: bad steps that count, or counted lately, against the budget, in order.
-        rollbacks: how often the run went back.
-        shift: batches of the sample order that were passed over so far.
-    """
-
-    skipped: tuple[Count, ...] = ()
-    rollbacks: Count = 0
-    shift: Count = 0
-
-    def sound(self, step: int, window: int) -> int:
-        """Return the last step up to `step` whose checkpoint has met no bad step of the last `window` steps."""
-        return min((bad for bad in self.skipped if bad > step - window), default=step)
-
-    def back_at(self, step: int, failed: int) -> "Course":
-        """Return the course after going back to `step` because of what the steps up to `failed` met."""
-        return Course((), self.rollbacks + 1, self.shift + failed + 1 - step)
 
 
 class GoBackError(Exception):

@@ -15,9 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dsva.files import Growing, NoRoomError, as_object, write_atomically
+from dsva.run_directory import METRICS, TENSORBOARD
 from dsva.train.board import Board
-
-METRICS = "metrics.jsonl"
 
 
 class Metrics:
@@ -27,7 +26,7 @@ class Metrics:
     """
 
     def __init__(self, folder: Path, start: int, steps: int, console: Console) -> None:
-        self._lines, self._board = Growing(folder / METRICS), Board(folder / "tensorboard", start)
+        self._lines, self._board = Growing(folder / METRICS), Board(folder / TENSORBOARD, start)
         self._console = console
         self._progress = Progress(
             TextColumn("{task.description}"),

@@ -7,9 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dsva.files import read_object
+from dsva.run_directory import REFUSED
 from shards.errors import UserError
-
-REFUSED = ".refused"  # in the run directory: the mistake, and in which start it was met
 
 
 @contextmanager

@@ -8,13 +8,14 @@ from rich.markup import escape
 
 from dsva.config import Config
 from dsva.processes.ranks import Ranks
+from dsva.run_directory import CHECKPOINTS
 from dsva.runs.belonging import refuse_other
 from dsva.runs.checkpoint import Checkpoint, Chosen, best, newest
 from dsva.runs.contents import stored
+from dsva.runs.course import Course
 from dsva.runs.folders import discard, tidy
-from dsva.runs.gate import CHECKPOINTS
 from dsva.runs.progress import gone, how_to_go_on, lost, note_saved
-from dsva.train.bad_steps import Course, GoBackError, note
+from dsva.train.bad_steps import GoBackError, note
 from shards.errors import UserError
 
 

@@ -22,10 +22,11 @@ from dsva.processes.joining import described
 from dsva.processes.ranks import Ranks
 from dsva.protocol.experiment import Experiment
 from dsva.provenance.starts import other_code
+from dsva.run_directory import METRICS
 from dsva.runs.progress import set_aside
 from dsva.runs.record import note_end, note_start, open_record, set_damaged_aside, unlike_before, why_started
 from dsva.train.bad_steps import GoBackError
-from dsva.train.metrics import METRICS, Metrics, cut
+from dsva.train.metrics import Metrics, cut
 from dsva.train.mistakes import mistakes_of_all
 from dsva.train.orphans import leave_with_launcher
 from dsva.train.phases import Phases

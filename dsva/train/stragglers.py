@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from dsva.evaluation.tables import Table
 from dsva.files import read_lines
+from dsva.tables import Table
 from dsva.train.phases import PHASES
 
 NOTE = (

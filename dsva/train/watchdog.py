@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-HANGS = "hangs"  # folder in the run directory
+from dsva.run_directory import HANGS
+
 HUNG = 76  # exit code
 LOOKS = 20  # within the time that is allowed
 

@@ -81,8 +81,8 @@ def _verdict(path: Path) -> tuple[bool, str]:
 
 
 def _checkpoints(run_dir: Path) -> "list[Named]":
+    from dsva.run_directory import CHECKPOINTS
     from dsva.runs.contents import BEST, PREFIX, stored
-    from dsva.runs.gate import CHECKPOINTS
 
     found = [named for prefix in (PREFIX, BEST) for named in stored(run_dir / CHECKPOINTS, prefix)]
     if not found:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from dsva.files import as_object, read_object, write_atomically
+from dsva.run_directory import ASKED, CHECKPOINTS, JOB, METRICS
 from dsva.runs.contents import stored
-from dsva.runs.gate import ASKED, CHECKPOINTS, JOB
 
 MISTAKE, FAULT = 2, 1  # exit codes: what only a person can mend, and what may go away by itself
 TAIL = 16384  # bytes: some 30 lines, among which the newest validation is
@@ -90,7 +90,7 @@ class JobFolder:
     def metrics(self) -> dict[str, Any]:
         """Return the newest value of each metric in the last lines of metrics.jsonl; empty where there are none."""
         try:
-            with (self.run / "metrics.jsonl").open("rb") as file:
+            with (self.run / METRICS).open("rb") as file:
                 file.seek(max(0, file.seek(0, 2) - TAIL))
                 lines = file.read().decode(errors="replace").split("\n")
         except OSError:

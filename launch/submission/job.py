@@ -20,6 +20,7 @@ from rich.console import Console
 
 from dsva import importing
 from dsva.files import room_for
+from dsva.run_directory import LOCK
 from dsva.train.stopping import WARNINGS
 from launch.jobs.folder import FAULT, MISTAKE, JobFolder
 from launch.jobs.lease import HeldError, Lease
@@ -106,7 +107,8 @@ def _look_after_others(array: str | None) -> None:
 
 def _scores(run: Path) -> dict[str, list[float | None]]:
     """Return ZSL accuracy and GZSL's harmonic mean of each head, so that a look at many runs need not read all results."""
-    from dsva.evaluation.results import RESULTS, Results  # noqa: PLC0415
+    from dsva.evaluation.results import Results  # noqa: PLC0415
+    from dsva.run_directory import RESULTS  # noqa: PLC0415
 
     heads = Results.read(run / RESULTS).heads
     return {name: [head.zsl, head.gzsl.harmonic if head.gzsl else None] for name, head in heads.items()}
@@ -115,7 +117,7 @@ def _scores(run: Path) -> dict[str, list[float | None]]:
 def _await_lock(run: Path, seconds: float = 60) -> None:
     """Wait for a process of an earlier start that cannot be killed at once, on a node that hangs say."""
     end = time.monotonic() + seconds
-    with (run / ".lock").open("a") as lock:
+    with (run / LOCK).open("a") as lock:
         while time.monotonic() < end:
             try:
                 return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

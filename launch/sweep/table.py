@@ -4,8 +4,10 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsva.evaluation.results import RESULTS, Results
-from dsva.evaluation.tables import Table, protocols
+from dsva.evaluation.results import Results
+from dsva.evaluation.tables import protocols
+from dsva.run_directory import RESULTS
+from dsva.tables import Table
 from launch.sweep.plan import Cell, Manifest
 from launch.sweep.state import folder_of
 from shards.spreadsheet import csv_text

@@ -24,10 +24,10 @@ from runs import tensors
 
 from dsva.config import Config
 from dsva.processes.ranks import Ranks
+from dsva.run_directory import CHECKPOINTS
 from dsva.runs.belonging import whose
 from dsva.runs.checkpoint import MODEL, best, newest
 from dsva.runs.folders import tidy
-from dsva.runs.gate import CHECKPOINTS
 from dsva.runs.progress import lost, set_aside
 from dsva.train.resume import find_start
 from dsva.train.saving import Saver

@@ -10,7 +10,8 @@ from rich.console import Console
 from small_runs import small_config, small_set
 
 from dsva.config import Config, dump
-from dsva.evaluation.results import RESULTS, Results
+from dsva.evaluation.results import Results
+from dsva.run_directory import RESULTS
 from dsva.studies.ablation import TABLE, ablate, planned, table, variants
 from shards.errors import UserError
 

@@ -20,7 +20,8 @@ from dsva.protocol.experiment import Experiment
 from dsva.runs.belonging import whose
 from dsva.runs.checkpoint import MODEL, newest
 from dsva.runs.contents import stored
-from dsva.train.bad_steps import BadSteps, Course, GoBackError
+from dsva.runs.course import Course
+from dsva.train.bad_steps import BadSteps, GoBackError
 from dsva.train.engine import Engine
 from dsva.train.resume import _find
 from dsva.train.saving import Saver

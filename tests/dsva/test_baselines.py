@@ -13,12 +13,13 @@ from small_runs import SEEN, UNSEEN, small_config, small_run
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, CLIPVisionModel
 
 from dsva.evaluation.baselines import linear, standardised
-from dsva.evaluation.decisions_file import DECISIONS, DecisionsFile
+from dsva.evaluation.decisions_file import DecisionsFile
 from dsva.evaluation.linear import GRID, METHODS, Gram, eszsl, fitted, ridge, ridge_scores
-from dsva.evaluation.results import RESULTS, Results, measure
+from dsva.evaluation.results import Results, measure
 from dsva.evaluation.tables import summary
 from dsva.model.prompts import PROMPTS, TEMPLATES, TextTower, words
 from dsva.protocol.experiment import Experiment
+from dsva.run_directory import DECISIONS, RESULTS
 from dsva.train.run import run
 from shards.errors import UserError
 

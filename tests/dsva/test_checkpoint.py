@@ -24,10 +24,10 @@ from torch import Tensor
 
 from dsva.config import Config, RunConfig
 from dsva.processes.ranks import Ranks
+from dsva.run_directory import CHECKPOINTS
 from dsva.runs.belonging import whose
 from dsva.runs.checkpoint import MODEL, Checkpoint, best, newest
 from dsva.runs.contents import BEST, COMPLETE, DamagedError, State, described, stored
-from dsva.runs.gate import CHECKPOINTS
 from dsva.train.saving import Saver, write_safetensors
 
 FULL = 60_000  # bytes: less than a checkpoint of these tests

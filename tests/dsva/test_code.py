@@ -13,12 +13,13 @@ from noise import Noise
 from rich.console import Console
 
 from dsva.config import Config, load
-from dsva.evaluation.results import RESULTS, Results
+from dsva.evaluation.results import Results
 from dsva.evaluation.tables import summary
 from dsva.inference.trained_run import Trained
 from dsva.provenance import code, starts
 from dsva.provenance.code import MAX_DIFF, code_diff, code_sha256, code_version, running_code
-from dsva.provenance.starts import STARTS, changes, code_of, noted_inputs, trained_by
+from dsva.provenance.starts import changes, code_of, noted_inputs, trained_by
+from dsva.run_directory import RESULTS, STARTS
 from dsva.runs import record
 from dsva.train.run import run
 from dsva.train.trainer import Trainer

@@ -13,7 +13,8 @@ from runs import assert_same, checkpoints, finished
 from typer.testing import CliRunner
 
 from dsva.config import load
-from dsva.runs.gate import ASKED, admit
+from dsva.run_directory import ASKED
+from dsva.runs.gate import admit
 from dsva.runs.record import read_config, why_started
 from dsva.train.run import run
 from launch.cli.main import app

@@ -19,10 +19,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from dsva.evaluation.bootstrap import intervals
-from dsva.evaluation.decisions_file import DECISIONS, DecisionsFile
+from dsva.evaluation.decisions_file import DecisionsFile
 from dsva.evaluation.metrics import Decisions, chance, curve, decide
 from dsva.evaluation.plots import draw_confusion, draw_curve
-from dsva.evaluation.results import RESULTS, Provenance, Results, measure
+from dsva.evaluation.results import Provenance, Results, measure
 from dsva.evaluation.tables import confidence, per_class, spent, summary
 from dsva.report.charts import Bars, Line, bar_chart, line_chart, matrix
 from dsva.report.curves import (
@@ -34,6 +34,7 @@ from dsva.report.curves import (
     training_charts,
 )
 from dsva.report.page import Charts, Section, TableSection, write_page
+from dsva.run_directory import DECISIONS, RESULTS
 from dsva.studies.ablation import Variant
 from dsva.studies.ablation import table as ablation_table
 from launch.cli.main import app
@@ -335,6 +336,6 @@ def test_results_of_an_older_version_have_all_tables(missing: str, tmp_path: Pat
 
 def test_costs_of_nothing_are_told() -> None:
     cost = {"device": "$cpu$", "processes": 1, "hours": 0.0, "images_per_second": 0.0, "tflops": 0.0, "memory_mib": 0.0}
-    from dsva.evaluation.results import Cost
+    from dsva.usage import Cost
 
     assert "0.00 h on 1 x $cpu$" in spent(Cost(**cost, mfu=None, kwh=None))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dsva.evaluation.tables import Table
 from dsva.report.page import Decision, Facts, Gallery, Picture, Pictures, TableSection, write_page
+from dsva.tables import Table
 
 EVIL = """</title><script>alert("1")</script> & 'x' <img src=http://a.example/x>"""
 VOID = {"meta", "img", "input", "br"}

@@ -7,8 +7,9 @@ import pytest
 from small_runs import small_run
 
 from dsva.evaluation.paper_protocol import optimism
-from dsva.evaluation.results import RESULTS, Results
+from dsva.evaluation.results import Results
 from dsva.evaluation.tables import confidence, summary
+from dsva.run_directory import RESULTS
 from dsva.studies.ablation import Variant, table
 from shards.errors import UserError
 

@@ -13,12 +13,13 @@ import pytest
 from PIL import Image
 from small_runs import ATTRIBUTES, IMAGES, SEEN, UNSEEN
 
-from dsva.evaluation.decisions_file import DECISIONS, DecisionsFile
-from dsva.evaluation.results import RESULTS, Results
+from dsva.evaluation.decisions_file import DecisionsFile
+from dsva.evaluation.results import Results
 from dsva.inference.candidates import read_rows
 from dsva.inference.predict import Predictions, predict
 from dsva.inference.viewer import New, Viewer
 from dsva.protocol.attribute_table import load
+from dsva.run_directory import DECISIONS, RESULTS
 from launch.cli.main import main
 from shards.errors import UserError
 from shards.index import ShardSet

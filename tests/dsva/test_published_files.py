@@ -8,7 +8,8 @@ from scipy.io import savemat
 from small_runs import ATTRIBUTES, SEEN, SIZES, UNSEEN
 from typer.testing import CliRunner
 
-from dsva.evaluation.results import RESULTS, Results
+from dsva.evaluation.results import Results
+from dsva.run_directory import RESULTS
 from launch.cli.main import app
 
 IMAGES, TESTED, LEAKED = 10, 3, 2  # of each class; of a seen one held out; and of those trained on all the same

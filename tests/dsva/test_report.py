@@ -14,12 +14,13 @@ from odd_names import ODD
 from PIL import Image
 from small_runs import SEEN, UNSEEN
 
-from dsva.evaluation.results import RESULTS, Results
-from dsva.evaluation.tables import Table
+from dsva.evaluation.results import Results
 from dsva.report.build import write_report
 from dsva.report.charts import WIDE, Bars, Line, bar_chart, line_chart, matrix
 from dsva.report.curves import correlations, training_charts
 from dsva.report.page import Charts, Decision, Gallery, TableSection, write_page
+from dsva.run_directory import RESULTS
+from dsva.tables import Table
 from shards.errors import UserError
 
 EVIL = """</svg><script>alert("1")</script> & 'x'"""

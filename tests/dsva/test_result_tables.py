@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from odd_names import ODD, names
 from rich.console import Console
 
-from dsva.evaluation.tables import Table
+from dsva.tables import Table
 from launch.sweep.table import as_latex
 
 ROWS = st.lists(st.tuples(names, names), min_size=1, max_size=4)

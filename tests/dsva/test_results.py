@@ -12,12 +12,14 @@ from dsva.evaluation import plots as pictures
 from dsva.evaluation.evaluate import report
 from dsva.evaluation.metrics import Decisions, curve, decide
 from dsva.evaluation.plots import draw_confusion, draw_curve
-from dsva.evaluation.results import NO_GAMMA, NO_WEIGHTS, RESULTS, Results, Weights, choose_gamma, measure, provenance
-from dsva.evaluation.tables import Table, per_class, summary
+from dsva.evaluation.results import NO_GAMMA, NO_WEIGHTS, Results, Weights, choose_gamma, measure, provenance
+from dsva.evaluation.tables import per_class, summary
 from dsva.protocol.attribute_table import load
 from dsva.protocol.class_splits import load_split
 from dsva.protocol.experiment import Experiment
 from dsva.protocol.image_sets import image_sets
+from dsva.run_directory import RESULTS
+from dsva.tables import Table
 from shards.errors import UserError
 
 PICTURES = [f"confusion_{kind}_{head}.png" for kind in ("zsl", "gzsl") for head in ("proto", "main")] + ["seen_unseen.png"]

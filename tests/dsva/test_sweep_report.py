@@ -9,7 +9,8 @@ import pytest
 from browser import CONTRAST, Page
 from typer.testing import CliRunner
 
-from dsva.evaluation.results import RESULTS, Results
+from dsva.evaluation.results import Results
+from dsva.run_directory import RESULTS
 from launch.cli.main import app
 from launch.jobs.folder import JobFolder
 from launch.sweep.plan import Cell, Manifest, SweepConfig

@@ -9,8 +9,9 @@ import torch
 
 from dsva.config import load
 from dsva.cost import Shape
-from dsva.evaluation.results import RESULTS, Results
+from dsva.evaluation.results import Results
 from dsva.evaluation.tables import spent
+from dsva.run_directory import RESULTS
 from dsva.usage import Power, ask_watts, summed_up
 
 LINE = {"interval_seconds": 1800, "images_per_second": 100.0, "tflops": 40.0, "memory_mib": 2048, "watts": 300.0, "mfu": 0.25}

@@ -13,11 +13,12 @@ import yaml
 from small_runs import small_run
 from typer.testing import CliRunner, Result
 
-from dsva.evaluation.results import RESULTS, Results
+from dsva.evaluation.results import Results
 from dsva.evaluation.tables import summary
 from dsva.inference.trained_run import Trained
 from dsva.model.dsva import DSVA
 from dsva.model.exported import Exported
+from dsva.run_directory import RESULTS
 from dsva.runs.checkpoint import weights_sha256
 from launch.cli.main import app
 from shards.errors import UserError

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dsva.config import dump, load
-from dsva.evaluation.results import RESULTS
-from dsva.runs.gate import ASKED, Standing, admit
+from dsva.run_directory import ASKED, RESULTS
+from dsva.runs.gate import Standing, admit
 from launch.cli.main import app
 from launch.jobs.folder import JobFolder
 from launch.jobs.lease import Lease

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dsva.evaluation.results import RESULTS, Results
+from dsva.evaluation.results import Results
+from dsva.run_directory import RESULTS
 from launch.jobs.folder import JobFolder
 from launch.slurm.batch import ClusterConfig
 from launch.slurm.client import alone
