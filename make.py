@@ -16,6 +16,7 @@ CHECKS = (
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
     ["mypy"],
+    ["lint-imports"],
     ["pytest", "tests/slurm"],  # by themselves: they start a cluster on this machine
     ["pytest", "--ignore=tests/slurm", "--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"],
 )
