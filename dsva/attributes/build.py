@@ -72,12 +72,12 @@ def build(tower: TextTower, name: str, vocabulary: Vocabulary, wanted: Sequence[
     names = vocabulary.names if asked else tuple(f"dimension {place + 1}" for place in range(width))
     groups = _groups(vocabulary) if asked else {"sentence embedding": tuple(range(width))}
     looks = _mean_images(tower, runs[0].images[0], chosen) if runs[0].images and any(chosen) else [None] * len(runs)
-    origin = _origin(tower, name, vocabulary, recipe, described)
+    provenance = _provenance(tower, name, vocabulary, recipe, described)
     meaning = f"{MEANINGS[recipe.mode]} ({recipe.rows} rows)"
     tables = []
     for run, ids, seen in zip(runs, chosen, looks, strict=True):
         matrix = _rows(run, recipe, texts, attributes, seen)
-        made = origin.model_copy(update=_known(run, recipe, ids))
+        made = provenance.model_copy(update=_known(run, recipe, ids))
         tables.append(AttributeTable(Path(), run.names, names, groups, matrix, meaning, "", made))
     return replace(tables[0], validation=tuple(tables[1:]))
 
@@ -98,7 +98,9 @@ def _groups(vocabulary: Vocabulary) -> dict[str, tuple[int, ...]]:
     return {group: tuple(range(ends[i], ends[i + 1])) for i, group in enumerate(vocabulary.groups)}
 
 
-def _origin(tower: TextTower, name: str, vocabulary: Vocabulary, recipe: Recipe, described: Mapping[str, str]) -> TableProvenance:
+def _provenance(
+    tower: TextTower, name: str, vocabulary: Vocabulary, recipe: Recipe, described: Mapping[str, str]
+) -> TableProvenance:
     return TableProvenance(
         mode=recipe.mode,
         clip=name,
@@ -111,7 +113,7 @@ def _origin(tower: TextTower, name: str, vocabulary: Vocabulary, recipe: Recipe,
 
 
 def _known(run: Wanted, recipe: Recipe, chosen: Mapping[str, Ids]) -> dict[str, Any]:
-    """Return what an origin says of the classes and images that a run's rows know."""
+    """Return what a provenance says of the classes and images that a run's rows know."""
     data = run.images[0] if run.images and chosen else None
     seen = run.names[: run.n_seen]
     return {

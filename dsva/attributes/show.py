@@ -90,7 +90,7 @@ def _spread(matrix: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def _told(table: AttributeTable) -> str:
     size = f"{len(table.classes)} classes, {len(table.names)} attributes in {len(table.groups)} groups"
-    if table.origin is None:
+    if table.provenance is None:
         return f"{size}; how the rows were made is not recorded{': ' if table.meaning else ''}{table.meaning}"
-    images = len(table.origin.samples(table.origin.images))
-    return f"{size}; {table.meaning}; by {table.origin.clip}, from {images} images"
+    images = len(table.provenance.samples(table.provenance.images))
+    return f"{size}; {table.meaning}; by {table.provenance.clip}, from {images} images"

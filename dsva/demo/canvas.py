@@ -137,7 +137,7 @@ class Canvas:
 
 
 def turned(points: Points, angle: float) -> Points:
-    """Turn points [n, 2] about the origin by `angle`, radians."""
+    """Turn points [n, 2] about the provenance by `angle`, radians."""
     cos, sin = np.cos(angle), np.sin(angle)
     return np.asarray(points @ np.array([[cos, sin], [-sin, cos]]))
 

@@ -96,7 +96,7 @@ def _gathered(
         pixels = eval_pixels(torch.from_numpy(batch.images).to(ranks.device), config.data)
         with torch.autocast(ranks.device.type, torch.bfloat16, enabled=config.train.precision == "bf16"):
             mine.append((batch.ids, embed(pixels).float().cpu().numpy()))
-    everyones = [part for parts in ranks.all_gather(mine) for part in parts]
-    placed = np.argsort(np.concatenate([part for part, _ in everyones]))
-    gathered: NDArray[np.float32] = np.concatenate([values for _, values in everyones])[placed]
-    return gathered
+    gathered = [part for parts in ranks.all_gather(mine) for part in parts]
+    placed = np.argsort(np.concatenate([part for part, _ in gathered]))
+    features: NDArray[np.float32] = np.concatenate([values for _, values in gathered])[placed]
+    return features

@@ -59,11 +59,11 @@ class DecisionsFile:
                 source: Decisions(*sizes, tensors["labels"], *(tensors[f"{source}/{part}"] for part in _PARTS))
                 for source in made["sources"].split("\n")
             }
-            kept = cls(tensors["ids"], decided, made["checkpoint"])
+            found = cls(tensors["ids"], decided, made["checkpoint"])
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise UserError(f"{path} cannot be read ({error}): score the run again with `dsva eval`") from None
-        if kept.checkpoint != results.provenance.checkpoint_sha256:
+        if found.checkpoint != results.provenance.checkpoint_sha256:
             raise UserError(f"{path} is of another checkpoint than results.json: score the run again with `dsva eval`")
         if missing := [source for source in results.heads if source not in decided]:
             raise UserError(f"{path} has no decisions by {missing[0]}: score the run again with `dsva eval`")
-        return kept
+        return found

@@ -52,9 +52,9 @@ def evaluate(experiment: Experiment, model: DSVA, ranks: Ranks, between: Between
         mine = [_decide(experiment, model, rows, batch) for batch in shared(experiment, ids, ranks, between)]
     finally:
         model.train()
-    everyones = [part for parts in ranks.all_gather(mine) for part in parts]
-    placed = np.argsort(np.concatenate([ids for ids, _ in everyones]))
-    return {head: concatenate([decisions[head] for _, decisions in everyones], placed) for head in HEADS}
+    gathered = [part for parts in ranks.all_gather(mine) for part in parts]
+    placed = np.argsort(np.concatenate([ids for ids, _ in gathered]))
+    return {head: concatenate([decisions[head] for _, decisions in gathered], placed) for head in HEADS}
 
 
 @torch.no_grad()

@@ -44,7 +44,7 @@ def described(given: Sequence[str], table: AttributeTable, seen: Sequence[str], 
             raise UserError(f"--new {name!r} is in the run's attribute table, or given twice: give --class for those of the table")
         known.add(alias(name))
         texts[name] = text or words(name)
-    model = clip or (table.origin.clip if table.origin else None)
+    model = clip or (table.provenance.clip if table.provenance else None)
     if model is None:
         rows, made = by_words(texts, table, seen)
         strengths = rows.astype(np.float32)
@@ -60,25 +60,25 @@ def by_clip(texts: Mapping[str, str], table: AttributeTable, seen: Sequence[str]
     Raises:
         UserError: the table's rows come from the text of another model.
     """
-    origin = table.origin
-    templates = origin.class_templates if origin else TEMPLATES
-    told = origin.described if origin else {}
+    provenance = table.provenance
+    templates = provenance.class_templates if provenance else TEMPLATES
+    told = provenance.described if provenance else {}
     of_seen = [told.get(matching(name, told) or "") or words(name) for name in seen]
 
     def embedded(phrases: Sequence[str]) -> Floats:
         return np.asarray(tower.embed(phrases, templates).cpu().double().numpy()).reshape(len(phrases), -1)
 
     new = embedded(list(texts.values()))
-    if origin is None or origin.mode not in ("text", "sentences"):
+    if provenance is None or provenance.mode not in ("text", "sentences"):
         rows = predicted(embedded(of_seen), table.rows(seen).astype(float), new)
-        return finished(rows, "l2" if origin and origin.rows == "l2" else "raw", slice(0))
-    if tower.sha256() != origin.clip_sha256:
-        raise UserError(f"the rows of {table.path} come from the text of another model, {origin.clip}: give that with --clip")
-    base = [told[name] for name in origin.statistics]
+        return finished(rows, "l2" if provenance and provenance.rows == "l2" else "raw", slice(0))
+    if tower.sha256() != provenance.clip_sha256:
+        raise UserError(f"the rows of {table.path} come from the text of another model, {provenance.clip}: give that with --clip")
+    base = [told[name] for name in provenance.statistics]
     raw = np.concatenate([embedded(base), new]) if base else new
-    if origin.mode == "text":
-        raw = raw @ tower.embed(table.names, origin.attribute_templates).cpu().double().numpy().T
-    return finished(raw, origin.rows, slice(len(base)))[len(base) :]
+    if provenance.mode == "text":
+        raw = raw @ tower.embed(table.names, provenance.attribute_templates).cpu().double().numpy().T
+    return finished(raw, provenance.rows, slice(len(base)))[len(base) :]
 
 
 def by_words(texts: Mapping[str, str], table: AttributeTable, seen: Sequence[str]) -> tuple[Floats, dict[str, str]]:

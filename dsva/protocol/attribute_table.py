@@ -35,7 +35,7 @@ class AttributeTable:
         matrix: strength of attribute k in class c, [C, K] float32.
         meaning: where the numbers come from, as the file says; "" where it does not.
         sha256: of the file, in hexadecimal; "" for a table that is not in a file yet.
-        origin: how the rows were made; None where nobody recorded it.
+        provenance: how the rows were made; None where nobody recorded it.
         validation: the tables of the runs with validation partition 0, 1 and 2, where rows or their scale come from the seen
             classes, so that a validation run needs others; else empty. They describe the seen classes only.
     """
@@ -47,7 +47,7 @@ class AttributeTable:
     matrix: NDArray[np.float32]
     meaning: str
     sha256: str
-    origin: TableProvenance | None = None
+    provenance: TableProvenance | None = None
     validation: tuple["AttributeTable", ...] = ()
 
     def part(self, partition: int | None) -> "AttributeTable":
@@ -83,7 +83,7 @@ class AttributeTable:
         write_atomically(path, f"{head},\n{self._json()[2:-2]}{validation}\n}}\n")
 
     def _json(self) -> str:
-        made = {"provenance": self.origin.model_dump(mode="json")} if self.origin else {}
+        made = {"provenance": self.provenance.model_dump(mode="json")} if self.provenance else {}
         rows = ",\n ".join("[" + ", ".join(str(value) for value in row) + "]" for row in self.matrix)
         return json.dumps({"classes": list(self.classes), **made}, indent=1)[:-2] + f',\n "matrix": [\n {rows}\n ]\n}}'
 
@@ -129,8 +129,8 @@ def _from_json(path: Path) -> AttributeTable:
 
     def read(part: dict[str, Any]) -> AttributeTable:
         table = _table(path, sha256, part["classes"], names, part["matrix"])
-        origin = TableProvenance.read(part["provenance"], path) if "provenance" in part else None
-        return replace(table, groups=places, meaning=without_control(meaning), origin=origin)
+        provenance = TableProvenance.read(part["provenance"], path) if "provenance" in part else None
+        return replace(table, groups=places, meaning=without_control(meaning), provenance=provenance)
 
     return replace(read(value), validation=tuple(map(read, _validation(value, path))))
 

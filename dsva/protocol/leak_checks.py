@@ -1,4 +1,4 @@
-"""What an attribute table must not know: gates that refuse it, by how the table says that it was made.
+"""What an attribute table must not know: checks that refuse it, by how the table says that it was made.
 
 A row of an unseen class may come from text and from the seen classes' training images, and from nothing else.
 """
@@ -40,22 +40,22 @@ def check_table(table: AttributeTable, split: Split, data: ShardSet, sets: Image
     others = [f"{own!r} for {name!r}" for name in sets.classes if (own := table.own_name(name)) != name]
     if others:
         sets = _with(sets, f"rows are taken although {table.path} spells their classes otherwise: {', '.join(others)}")
-    if table.origin is None:
+    if table.provenance is None:
         _refuse_standardised(table)
         if config.protocol == "exemplars":
             raise UserError(f"eval.protocol=exemplars, but {table.path} does not record any exemplars: give honest")
         told = f"is told and cannot be checked: {table.meaning}" if table.meaning else "is not told"
         return _with(sets, f"how the rows of {table.path.name} were made {told}")
-    _refuse_statistics(table, table.origin, (*split.unseen, *sets.unseen))
-    with_exemplars = _with_exemplars(table, table.origin, {*split.unseen, *sets.unseen}, config.protocol == "exemplars")
-    if table.origin.images and table.origin.data_digest != data.digest:
+    _refuse_statistics(table, table.provenance, (*split.unseen, *sets.unseen))
+    with_exemplars = _with_exemplars(table, table.provenance, {*split.unseen, *sets.unseen}, config.protocol == "exemplars")
+    if table.provenance.images and table.provenance.data_digest != data.digest:
         raise UserError(
             f"{table.path} was made from images of another shard set than {data.root}, which cannot be told from the test images: "
             "build it again with this one"
         )
-    exemplars = table.origin.samples(with_exemplars)
+    exemplars = table.provenance.samples(with_exemplars)
     left = np.setdiff1d(sets.unseen_test, exemplars)
-    used = np.intersect1d(np.concatenate([sets.seen_test, left]), table.origin.samples(table.origin.images))
+    used = np.intersect1d(np.concatenate([sets.seen_test, left]), table.provenance.samples(table.provenance.images))
     if len(used):
         raise UserError(
             f"{table.path}: rows were made from {len(used)} test images, such as {data.key(int(used[0]))}: "
@@ -78,23 +78,23 @@ def _refuse_standardised(table: AttributeTable) -> None:
         )
 
 
-def _refuse_statistics(table: AttributeTable, origin: TableProvenance, unseen: Iterable[str]) -> None:
+def _refuse_statistics(table: AttributeTable, provenance: TableProvenance, unseen: Iterable[str]) -> None:
     aliases = {alias(name) for name in unseen}
-    if shared := [name for name in origin.statistics if alias(name) in aliases]:
+    if shared := [name for name in provenance.statistics if alias(name) in aliases]:
         raise UserError(
             f"{table.path}: mean and deviation were taken over {shared[0]!r} too, which is unseen in this run: build it with this "
             "run's --split"
         )
 
 
-def _with_exemplars(table: AttributeTable, origin: TableProvenance, unseen: Iterable[str], allowed: bool) -> Sequence[str]:
+def _with_exemplars(table: AttributeTable, provenance: TableProvenance, unseen: Iterable[str], allowed: bool) -> Sequence[str]:
     """Return the unseen classes whose rows were made from images of them."""
     aliases = {alias(name) for name in unseen}
-    found = [name for name, images in origin.images.items() if images and alias(name) in aliases]
+    found = [name for name, images in provenance.images.items() if images and alias(name) in aliases]
     if found and not allowed:
         raise UserError(
-            f"{table.path}: the row of the unseen class {found[0]!r} was made from {len(origin.samples(found[:1]))} images of it, "
-            "which is not zero-shot: build it with this run's --split in another --mode, or give eval.protocol=exemplars, "
+            f"{table.path}: the row of the unseen class {found[0]!r} was made from {len(provenance.samples(found[:1]))} images of "
+            "it, which is not zero-shot: build it with this run's --split in another --mode, or give eval.protocol=exemplars, "
             "and every table will say so"
         )
     if allowed and not found:

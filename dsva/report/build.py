@@ -59,7 +59,7 @@ def write_report(folder: Path, images_per_class: int = 4) -> Path:
         UserError: no run, no checkpoint, no results, or results of another checkpoint.
     """
     results = Results.read(folder / RESULTS)
-    kept = DecisionsFile.read(folder / DECISIONS, results)
+    decided = DecisionsFile.read(folder / DECISIONS, results).decisions
     trained = _scored(folder, results.provenance)
     decisions, quality = _looked_at(trained, images_per_class)
     times = slowest_table(folder / METRICS)
@@ -67,8 +67,8 @@ def write_report(folder: Path, images_per_class: int = 4) -> Path:
         TableSection(summary(results)),
         TableSection(published(results)),
         Gallery("Why images went to their classes", decisions, GALLERY_NOTE),
-        Charts("Seen against unseen classes", tuple(seen_unseen_charts(results, kept.decisions))),
-        Charts("Confusions", tuple(confusion_charts(results, kept.decisions, "proto"))),
+        Charts("Seen against unseen classes", tuple(seen_unseen_charts(results, decided))),
+        Charts("Confusions", tuple(confusion_charts(results, decided, "proto"))),
         Charts("Classes", tuple(class_charts(results))),
         TableSection(per_class(results)),
         Charts("How well attributes are read", quality),

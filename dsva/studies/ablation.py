@@ -155,8 +155,8 @@ def finished(config: Config) -> bool:
         results = Results.read(config.run.dir / RESULTS)
     except UserError:
         return False
-    origin = results.provenance
-    return origin.config == config.model_dump(mode="json") and origin.checkpoint_step == config.train.steps
+    provenance = results.provenance
+    return provenance.config == config.model_dump(mode="json") and provenance.checkpoint_step == config.train.steps
 
 
 def table(rows: Sequence[tuple[Variant, Sequence[Results]]]) -> Table:

@@ -110,10 +110,10 @@ class Saver:
         self._pending = None
         self.seconds = time.monotonic() - self._begun
         failure = on_full_disk(pending.file.result)
-        everyones = self._ranks.all_gather((failure, None if failure else pending.file.result()))
-        failure = next((failure for failure, _ in everyones if failure), None)
+        gathered = self._ranks.all_gather((failure, None if failure else pending.file.result()))
+        failure = next((failure for failure, _ in gathered if failure), None)
         if not failure and self._ranks.rank == 0:
-            failure = on_full_disk(lambda: _publish(pending, {facts["name"]: facts for _, facts in everyones}))
+            failure = on_full_disk(lambda: _publish(pending, {facts["name"]: facts for _, facts in gathered}))
         if failure := self._ranks.broadcast(failure):
             return self._give_up(pending.final, failure)
         score, step = pending.state.score, pending.state.step

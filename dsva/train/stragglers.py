@@ -15,11 +15,11 @@ NOTE = (
 )
 
 
-def slowest(everyones: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def slowest(gathered: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return for each phase the seconds of the slowest rank; with several ranks also which it was, and how many times the mean."""
     values: dict[str, float] = {}
     for phase in PHASES:
-        seconds = [spent[phase] for spent in everyones]
+        seconds = [spent[phase] for spent in gathered]
         worst = max(range(len(seconds)), key=seconds.__getitem__)
         values[f"seconds/{phase}"] = seconds[worst]
         if len(seconds) > 1:

@@ -194,11 +194,11 @@ class Trainer:
         values = {"tflops": flops / 1e12}
         if peak := peak_flops(device_name(self._ranks.device)):
             values["mfu"] = flops / peak
-        everyones = self._ranks.all_gather((self.phases.seconds(), self._power.watts()))
-        if all(spent for spent, _ in everyones):
-            values |= slowest([spent for spent, _ in everyones])
-        if all(watts is not None for _, watts in everyones):
-            values["watts"] = sum(watts for _, watts in everyones)
+        gathered = self._ranks.all_gather((self.phases.seconds(), self._power.watts()))
+        if all(spent for spent, _ in gathered):
+            values |= slowest([spent for spent, _ in gathered])
+        if all(watts is not None for _, watts in gathered):
+            values["watts"] = sum(watts for _, watts in gathered)
         return values
 
     def evaluate(self, between: Callable[[], object]) -> dict[str, Decisions]:

@@ -72,9 +72,9 @@ def test_a_table_survives_writing_bit_for_bit(numbers: list[float]) -> None:
         again = load(path)
     assert again.matrix.tobytes() == table.matrix.tobytes()
     assert (again.classes, again.names, again.groups, again.meaning) == (table.classes, table.names, table.groups, "given")
-    assert again.origin == table.origin
-    assert again.origin is not None
-    assert again.origin.described["Pond"] == "a pond"
+    assert again.provenance == table.provenance
+    assert again.provenance is not None
+    assert again.provenance.described["Pond"] == "a pond"
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_a_table_from_millions_of_images_says_which_and_can_be_read(tmp_path: Pa
     ids = np.random.default_rng(0).permutation(5_000_000)[:3_000_000]
     made = TableProvenance.read(ORIGIN | {"images": {"Pond": gaps(ids[1_000_000:]), "Park": gaps(ids[:1_000_000])}}, Path("a.json"))
     (tmp_path / "a.json").write_text(json.dumps(good()))
-    replace(load(tmp_path / "a.json"), origin=made).write(tmp_path / "b.json")
+    replace(load(tmp_path / "a.json"), provenance=made).write(tmp_path / "b.json")
     assert (tmp_path / "b.json").stat().st_size < 3 * len(ids)
-    again = load(tmp_path / "b.json").origin
+    again = load(tmp_path / "b.json").provenance
     assert again is not None
     assert np.array_equal(again.samples(["Pond"]), np.sort(ids[1_000_000:]))
     assert not len(again.samples(["Port"]))

@@ -107,9 +107,9 @@ def test_text_rows_are_cosines_of_averaged_prompts(clip: Path, shards: Path, tmp
     texts = plain_texts(clip, [words_of(name) for name in CLASSES], vocabulary.class_templates)
     attributes = plain_texts(clip, vocabulary.names, vocabulary.attribute_templates)
     np.testing.assert_allclose(table.matrix, texts @ attributes.T, atol=2e-6)
-    assert table.origin is not None
-    assert (table.origin.mode, table.origin.images, table.origin.data_digest) == ("text", {}, "")
-    assert table.origin.described["BareLand"] == "bare land"
+    assert table.provenance is not None
+    assert (table.provenance.mode, table.provenance.images, table.provenance.data_digest) == ("text", {}, "")
+    assert table.provenance.described["BareLand"] == "bare land"
 
 
 def test_the_same_build_writes_the_same_bytes_and_other_weights_another_hash(clip: Path, shards: Path, tmp_path: Path) -> None:
@@ -117,9 +117,9 @@ def test_the_same_build_writes_the_same_bytes_and_other_weights_another_hash(cli
     again = build(clip, shards, tmp_path / "b.json")
     other = build(tiny_clip(tmp_path / "other", seed=1), shards, tmp_path / "c.json")
     assert first.sha256 == again.sha256
-    assert first.origin
-    assert other.origin
-    assert first.origin.clip_sha256 != other.origin.clip_sha256
+    assert first.provenance
+    assert other.provenance
+    assert first.provenance.clip_sha256 != other.provenance.clip_sha256
 
 
 def test_descriptions_stand_for_class_names(clip: Path, shards: Path, tmp_path: Path) -> None:
@@ -139,9 +139,9 @@ def test_standardised_rows_know_the_seen_classes_only(clip: Path, shards: Path, 
     np.testing.assert_allclose(table.matrix[seen].std(0), 1, atol=1e-5)
     mean, deviation = raw.matrix[seen].astype(float).mean(0), raw.matrix[seen].astype(float).std(0)
     np.testing.assert_allclose(table.matrix, (raw.matrix - mean) / deviation, rtol=1e-3, atol=1e-3)
-    assert table.origin is not None
-    assert table.origin.statistics == table.origin.seen == table.classes[seen]
-    assert table.origin.unseen == table.classes[-2:]
+    assert table.provenance is not None
+    assert table.provenance.statistics == table.provenance.seen == table.classes[seen]
+    assert table.provenance.unseen == table.classes[-2:]
     unit = build(clip, shards, tmp_path / "l2.json", "--rows", "l2").matrix
     np.testing.assert_allclose(unit, raw.matrix / np.linalg.norm(raw.matrix, axis=1, keepdims=True), atol=1e-6)
 
@@ -158,14 +158,14 @@ def test_seen_images_rows_come_from_training_images_and_text(
     data = ShardSet.open(shards)
     sets = image_sets(data, find_split(data, None, SPLIT), 0.2, ValidationConfig.model_validate({"partition": partition}))
     table = looked.part(partition)
-    assert table.origin is not None
+    assert table.provenance is not None
     assert table.classes == sets.classes
-    assert sorted(table.origin.samples(sets.seen)) == sorted(sets.train)
-    assert set(table.origin.images) == set(sets.seen)
-    assert table.origin.data_digest == data.digest
+    assert sorted(table.provenance.samples(sets.seen)) == sorted(sets.train)
+    assert set(table.provenance.images) == set(sets.seen)
+    assert table.provenance.data_digest == data.digest
     vocabulary = read_vocabularies([OVERHEAD])
     attributes = plain_texts(clip, vocabulary.names, vocabulary.attribute_templates)
-    seen = np.stack([(plain_images(clip, data, table.origin.samples([name])) @ attributes.T).mean(0) for name in sets.seen])
+    seen = np.stack([(plain_images(clip, data, table.provenance.samples([name])) @ attributes.T).mean(0) for name in sets.seen])
     np.testing.assert_allclose(table.matrix[: sets.n_seen], seen, atol=2e-6)
     texts = plain_texts(clip, [words_of(name) for name in sets.classes], vocabulary.class_templates)
     expected = predicted(texts[: sets.n_seen], seen, texts[sets.n_seen :])
@@ -176,8 +176,8 @@ def test_one_file_holds_the_rows_of_the_validation_runs_and_is_the_same_after_re
     looked: AttributeTable, tmp_path: Path
 ) -> None:
     assert len(looked.validation) == 3
-    held = [table.origin.unseen for table in looked.validation if table.origin]
-    assert sorted(sum(held, ())) == sorted(set(CLASSES) - set(looked.origin.unseen if looked.origin else ()))
+    held = [table.provenance.unseen for table in looked.validation if table.provenance]
+    assert sorted(sum(held, ())) == sorted(set(CLASSES) - set(looked.provenance.unseen if looked.provenance else ()))
     assert {table.sha256 for table in looked.validation} == {looked.sha256}
     looked.write(tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == looked.path.read_bytes()
@@ -218,9 +218,9 @@ def test_sentence_embeddings_are_rows_like_any_other(clip: Path, aid: Path, tmp_
 def test_exemplars_are_some_images_of_each_unseen_class(clip: Path, shards: Path, tmp_path: Path) -> None:
     table = build(clip, shards, tmp_path / "a.json", "--mode", "exemplars", "--exemplars", "3", "--rows", "raw")
     data, vocabulary = ShardSet.open(shards), read_vocabularies([OVERHEAD])
-    assert table.origin is not None
-    for name in table.origin.unseen:
-        ids = table.origin.samples([name])
+    assert table.provenance is not None
+    for name in table.provenance.unseen:
+        ids = table.provenance.samples([name])
         assert len(ids) == 3
         assert all(data.key(int(sample)).startswith(f"{name}/") for sample in ids)
         attributes = plain_texts(clip, vocabulary.names, vocabulary.attribute_templates)

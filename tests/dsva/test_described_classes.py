@@ -50,7 +50,7 @@ def test_a_description_gets_the_row_that_a_class_of_the_table_has(clip: Path, to
 
 def test_rows_of_people_or_images_are_predicted_from_the_names_of_the_seen_classes(clip: Path, tower: TextTower) -> None:
     rows = np.random.default_rng(0).random((4, 4)).astype(np.float32)
-    table = replace(table_of(clip, tower, "text", "raw"), matrix=rows, origin=None)
+    table = replace(table_of(clip, tower, "text", "raw"), matrix=rows, provenance=None)
     made = described(["Solar park"], table, NAMES[:3], str(clip))
     texts = tower.embed([name.lower() for name in NAMES[:3]], TEMPLATES).double().numpy()
     expected = predicted(texts, rows[:3].astype(float), tower.embed(["solar park"], TEMPLATES).double().numpy())

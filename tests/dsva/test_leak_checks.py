@@ -35,10 +35,10 @@ def sets_of(config: Config, split: Split = SPLIT) -> ImageSets:
     return image_sets(DATA, split, config.classes.seen_test_share, config.validation)
 
 
-def table(tmp_path: Path, origin: dict[str, Any] | None, matrix: np.ndarray | None = None) -> AttributeTable:
+def table(tmp_path: Path, provenance: dict[str, Any] | None, matrix: np.ndarray | None = None) -> AttributeTable:
     values = np.random.default_rng(0).random((len(NAMES), 3)) if matrix is None else matrix
     value: dict[str, Any] = {"classes": NAMES, "groups": {"all": ["a", "b", "c"]}, "matrix": values.tolist(), "meaning": "told"}
-    (tmp_path / "t.json").write_text(json.dumps(value | ({"provenance": BASE | origin} if origin is not None else {})))
+    (tmp_path / "t.json").write_text(json.dumps(value | ({"provenance": BASE | provenance} if provenance is not None else {})))
     return load(tmp_path / "t.json")
 
 
@@ -61,8 +61,8 @@ def images_of(name: str, *numbers: int) -> str:
 
 def test_tables_from_text_and_training_images_pass_without_a_word(tmp_path: Path) -> None:
     images = training_images(sets_of(Config()))
-    for origin in ({}, {"rows": "standardised", "statistics": SPLIT.seen}, {"mode": "seen-images", "images": images}):
-        assert check(table(tmp_path, origin)).warnings == ()
+    for provenance in ({}, {"rows": "standardised", "statistics": SPLIT.seen}, {"mode": "seen-images", "images": images}):
+        assert check(table(tmp_path, provenance)).warnings == ()
 
 
 def test_rows_of_unseen_classes_from_their_images_are_refused(tmp_path: Path) -> None:
@@ -130,10 +130,10 @@ def test_exemplars_are_told_of_and_do_not_test(tmp_path: Path) -> None:
         check(made)
 
 
-@pytest.mark.parametrize("origin", [None, {}])
-def test_the_exemplars_protocol_needs_exemplars(tmp_path: Path, origin: dict[str, Any] | None) -> None:
+@pytest.mark.parametrize("provenance", [None, {}])
+def test_the_exemplars_protocol_needs_exemplars(tmp_path: Path, provenance: dict[str, Any] | None) -> None:
     with pytest.raises(UserError, match=r"eval\.protocol=exemplars, but .*t\.json"):
-        check(table(tmp_path, origin), eval={"protocol": "exemplars"})
+        check(table(tmp_path, provenance), eval={"protocol": "exemplars"})
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from launch.jobs import lease as claim
 from launch.jobs.folder import MISTAKE, JobFolder
 from launch.jobs.lease import Lease
 from launch.jobs.rendezvous import Worker
-from launch.slurm import requeue as aftermath
+from launch.slurm import requeue
 from launch.submission import job
 from launch.submission.job import Job
 
@@ -46,7 +46,7 @@ def test_a_run_that_finds_no_room_says_so_and_is_not_tried_again(tmp_path: Path,
     assert failed
     assert failed["reason"].startswith(f"{tmp_path} cannot be written (No space left on device): make room there")
     assert failed["code"] == MISTAKE
-    assert not aftermath.aftermath(folder, "1-0", 1, 3, cancelled=False)
+    assert not requeue.may_restart(folder, "1-0", 1, 3, cancelled=False)
 
 
 def test_a_reason_that_cannot_be_noted_is_in_the_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,6 +80,6 @@ def test_a_crash_that_cannot_be_counted_is_not_tried_again(tmp_path: Path, monke
     runs.write_text(json.dumps([str(tmp_path)]))
     (tmp_path / "job").mkdir()
     monkeypatch.setenv("SLURM_JOB_ID", "1")
-    monkeypatch.setattr(aftermath, "_cancelled", lambda: False)
+    monkeypatch.setattr(requeue, "_cancelled", lambda: False)
     with no_room(), pytest.raises(SystemExit, match=r"a process died of SIGKILL .* and this cannot be noted"):
-        aftermath.main(str(runs), "3", "137")
+        requeue.main(str(runs), "3", "137")

@@ -14,7 +14,7 @@ from launch.cli.main import app
 from launch.jobs.folder import JobFolder
 from launch.jobs.lease import Lease
 from launch.jobs.rendezvous import Worker
-from launch.slurm import requeue as aftermath
+from launch.slurm import requeue
 from launch.submission.job import Job
 from launch.submission.start import resolved
 from launch.sweep.actions import begin
@@ -152,7 +152,7 @@ def test_a_job_that_finds_another_at_work_leaves_its_notes_alone(tmp_path: Path,
         monkeypatch.setenv("SLURM_PROCID", "0")
         monkeypatch.setenv("SLURM_JOB_ID", "2")
         with pytest.raises(SystemExit, match="is another job's: it is left alone"):
-            aftermath.main(str(tmp_path / "runs.json"), "3", "2")
+            requeue.main(str(tmp_path / "runs.json"), "3", "2")
         assert folder.failed() is None
         assert folder.read("crashes.json") is None
 
