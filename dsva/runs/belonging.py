@@ -7,7 +7,7 @@ from torch import nn
 from dsva.config import Config
 from dsva.runs.checkpoint import BACKBONE, EMA, MODEL, OPTIMIZER, Checkpoint, Header, backbone_sha256
 from dsva.runs.contents import LeftOut, State
-from dsva.runs.gate import FIGURES, FREE
+from dsva.runs.identity import FIGURES, FREE
 from shards.errors import UserError
 from shards.files import printable
 

@@ -3,28 +3,17 @@
 Whatever trains, queues, scores or exports a run passes it before it writes a byte.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from dsva.config import Config, load
 from dsva.evaluation.results import Results
 from dsva.provenance.starts import noted_inputs
 from dsva.run_directory import ASKED, CHECKPOINTS, CONFIG, JOB, LOCK, REFUSED, RESULTS, STARTS
+from dsva.runs.identity import FIGURES, FREE, differences
 from dsva.yaml_files import read_mapping
 from shards.errors import UserError
-
-Key = tuple[str, str]
-# What may differ between starts of one run: it changes how the run is carried out, not what it computes.
-# Of the inputs, their content is known: they may have been moved.
-FREE: set[Key] = {("data", "shards"), ("classes", "attributes"), ("classes", "splits"), ("run", "dir")}
-FREE |= {("data", "workers"), ("data", "prefetch"), ("run", "log_every"), ("run", "keep")}
-FREE |= {("run", "checkpoint_every"), ("run", "keep_every"), ("run", "async_save")}
-FREE |= {("train", "engine"), ("train", "deepspeed"), ("train", "accumulation"), ("model", "gradient_checkpointing")}
-FREE |= {("eval", "batch_size"), ("validation", "every"), ("faults", "hang_seconds")}
-# These change nothing that is learnt, but the figures: a run that is complete is scored with others by `dsva eval`.
-FIGURES: set[Key] = {("eval", "gamma"), ("eval", "validation_run")}
 
 
 class DamagedRecordError(UserError):
@@ -89,15 +78,6 @@ def recorded(folder: Path) -> Config:
     if "seed" not in values.get("run", {}):  # what follows it in the file says nothing of what is computed
         raise DamagedRecordError(f"the run's record is damaged, {file} is cut off before run.seed")
     return found
-
-
-def differences(before: Config, now: Config, but: set[Key]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (dotted key, value before, value now) of all that differs but for some keys."""
-    old, new = before.model_dump(mode="json"), now.model_dump(mode="json")
-    for section, values in new.items():
-        for key, value in values.items():
-            if (section, key) not in but and old[section][key] != value:
-                yield f"{section}.{key}", old[section][key], value
 
 
 def refuse_other(folder: Path, before: Config, now: Config, which: str = "", mend: str = "") -> None:

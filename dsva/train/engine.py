@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,13 @@ from dsva.processes.ranks import Ranks
 from dsva.train.optimizer import build_optimizer, moments, restore_moments
 from shards.errors import UserError
 
-if TYPE_CHECKING:
-    from dsva.train.ema import Ema
+
+class MeanWeights(Protocol):
+    """A mean of the weights that a model is evaluated with, see `dsva.train.ema`."""
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]: ...  # noqa: D102
+
+    def in_place_of(self, model: nn.Module) -> AbstractContextManager[None]: ...  # noqa: D102
 
 
 def make_deterministic(seed: int) -> None:
@@ -140,7 +145,7 @@ class Engine:
         return whole.to(self._ranks.device)
 
     @contextmanager
-    def evaluated(self, ema: "Ema | None") -> Iterator[DSVA]:
+    def evaluated(self, ema: MeanWeights | None) -> Iterator[DSVA]:
         """Give the model as it is to be evaluated, with the mean weights where there are any; every rank calls this."""
         if self._copy is None:
             with ema.in_place_of(self.plain) if ema else nullcontext():

@@ -14,7 +14,8 @@ from rich.console import Console
 from dsva.config import Config, dump
 from dsva.files import write_atomically
 from dsva.processes.environment import forget_others
-from dsva.runs.gate import FREE, Standing, admit, differences
+from dsva.runs.gate import Standing, admit
+from dsva.runs.identity import FREE, differences
 from dsva.runs.record import read_config
 from dsva.train.stopping import SIGNALS
 from launch.jobs.folder import JobFolder

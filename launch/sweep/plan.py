@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dsva.config import Config, Section, load
 from dsva.files import write_atomically
-from dsva.runs.gate import FREE
+from dsva.runs.identity import FREE
 from launch.settings import read
 from launch.slurm.batch import ClusterConfig
 from launch.submission.estimate import Estimate

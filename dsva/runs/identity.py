@@ -1,0 +1,26 @@
+"""What tells runs apart: which values of a configuration are what a run computes, and which only how it is carried out."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from dsva.config import Config
+
+Key = tuple[str, str]
+# What may differ between starts of one run: it changes how the run is carried out, not what it computes.
+# Of the inputs, their content is known: they may have been moved.
+FREE: set[Key] = {("data", "shards"), ("classes", "attributes"), ("classes", "splits"), ("run", "dir")}
+FREE |= {("data", "workers"), ("data", "prefetch"), ("run", "log_every"), ("run", "keep")}
+FREE |= {("run", "checkpoint_every"), ("run", "keep_every"), ("run", "async_save")}
+FREE |= {("train", "engine"), ("train", "deepspeed"), ("train", "accumulation"), ("model", "gradient_checkpointing")}
+FREE |= {("eval", "batch_size"), ("validation", "every"), ("faults", "hang_seconds")}
+# These change nothing that is learnt, but the figures: a run that is complete is scored with others by `dsva eval`.
+FIGURES: set[Key] = {("eval", "gamma"), ("eval", "validation_run")}
+
+
+def differences(before: Config, now: Config, but: set[Key]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield (dotted key, value before, value now) of all that differs but for some keys."""
+    old, new = before.model_dump(mode="json"), now.model_dump(mode="json")
+    for section, values in new.items():
+        for key, value in values.items():
+            if (section, key) not in but and old[section][key] != value:
+                yield f"{section}.{key}", old[section][key], value
