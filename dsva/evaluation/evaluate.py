@@ -13,10 +13,11 @@ from torch import Tensor
 from dsva.config import EvalConfig
 from dsva.evaluation.bootstrap import intervals
 from dsva.evaluation.decisions_file import DecisionsFile
+from dsva.evaluation.gamma import choose_gamma, validation_runs
 from dsva.evaluation.metrics import Decisions, concatenate, curve, decide
 from dsva.evaluation.paper_protocol import optimism
 from dsva.evaluation.rank_batches import Between, shared
-from dsva.evaluation.results import HEADS, NO_WEIGHTS, Provenance, Results, choose_gamma, measure, provenance, validation_runs
+from dsva.evaluation.results import HEADS, NO_WEIGHTS, Provenance, Results, measure, provenance
 from dsva.evaluation.tables import confidence, per_class, spent, summary
 from dsva.files import NoRoomError, write_atomically
 from dsva.model.dsva import DSVA

@@ -8,7 +8,8 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from dsva.evaluation.results import NO_WEIGHTS, choose_gamma, provenance
+from dsva.evaluation.gamma import choose_gamma
+from dsva.evaluation.results import NO_WEIGHTS, provenance
 from dsva.inference.candidates import Candidates, candidates, read_rows
 from dsva.inference.classifier import Classifier, HeadName, classifier, device, look
 from dsva.inference.described_classes import described

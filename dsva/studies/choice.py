@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from dsva.config import Config, dump, load
-from dsva.evaluation.results import CHOICE, Results
+from dsva.evaluation.gamma import CHOICE
+from dsva.evaluation.results import Results
 from dsva.files import write_atomically
 from dsva.protocol.experiment import Experiment
 from dsva.run_directory import RESULTS

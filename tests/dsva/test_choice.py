@@ -12,7 +12,8 @@ from small_runs import SEEN, SIZES, UNSEEN, small_config, small_set
 from typer.testing import CliRunner
 
 from dsva.config import load
-from dsva.evaluation.results import CHOICE, Results
+from dsva.evaluation.gamma import CHOICE
+from dsva.evaluation.results import Results
 from dsva.run_directory import RESULTS
 from dsva.studies.choice import CHOSEN, TABLE, choose
 from dsva.train.run import run

@@ -10,9 +10,10 @@ from shard_sets import shard_set
 from dsva.config import Config
 from dsva.evaluation import plots as pictures
 from dsva.evaluation.evaluate import report
+from dsva.evaluation.gamma import NO_GAMMA, choose_gamma
 from dsva.evaluation.metrics import Decisions, curve, decide
 from dsva.evaluation.plots import draw_confusion, draw_curve
-from dsva.evaluation.results import NO_GAMMA, NO_WEIGHTS, Results, Weights, choose_gamma, measure, provenance
+from dsva.evaluation.results import NO_WEIGHTS, Results, Weights, measure, provenance
 from dsva.evaluation.tables import per_class, summary
 from dsva.protocol.attribute_table import load
 from dsva.protocol.class_splits import load_split
