@@ -1,5 +1,6 @@
 """Runs and sweeps in processes that are started here. 20 seconds on two processors, most of them imports."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from launch.jobs.children import this_code
 from launch.jobs.folder import JobFolder
 from launch.sweep.plan import Manifest
 from launch.sweep.state import states
@@ -58,3 +60,8 @@ def test_who_stops_a_sweep_stops_all_of_it(overrides: list[str], place: Path) ->
     found = states(sweep, Manifest.read(sweep))
     assert [state.name for state in found] == ["FAILED", "NEW"]
     assert "stopped by SIGUSR1 and saved at step" in found[0].reason
+
+
+def test_processes_run_this_very_code() -> None:
+    path = this_code({"PYTHONPATH": "/other"})["PYTHONPATH"].split(os.pathsep)
+    assert path == [str(CONFIG.parents[1]), "/other"]
