@@ -11,6 +11,7 @@ from rich.console import Console
 from dsva.config import Config, load
 from dsva.evaluation.results import HEADS, LEVELS, Head, Results
 from dsva.evaluation.tables import protocols
+from dsva.exit_codes import DONE
 from dsva.files import write_atomically
 from dsva.protocol.experiment import Experiment
 from dsva.protocol.image_sets import MIN_SEEN
@@ -113,7 +114,7 @@ def ablate(path: Path, overrides: Sequence[str], seeds: int, console: Console) -
     write_atomically(target, made.markdown())
     console.print(made.rich())
     console.print(f"written: {target}", markup=False, soft_wrap=True)
-    return 0
+    return DONE
 
 
 def planned(path: Path, overrides: Sequence[str], seeds: int) -> list[Row]:

@@ -17,6 +17,7 @@ from rich.markup import escape
 from dsva.config import Config, dump, load
 from dsva.evaluation.gamma import CHOICE
 from dsva.evaluation.results import Results
+from dsva.exit_codes import DONE
 from dsva.files import write_atomically
 from dsva.protocol.experiment import Experiment
 from dsva.run_directory import RESULTS
@@ -74,7 +75,7 @@ def choose(path: Path, overrides: Sequence[str], grid: Mapping[str, Sequence[str
             if code := run(config, console):
                 return code
     _write(path, overrides, base, points, head, console)
-    return 0
+    return DONE
 
 
 def _changes(grid: Mapping[str, Sequence[str]]) -> list[list[str]]:

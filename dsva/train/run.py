@@ -15,6 +15,7 @@ from dsva.evaluation.baselines import baselines
 from dsva.evaluation.evaluate import check_gamma, report
 from dsva.evaluation.metrics import Decisions
 from dsva.evaluation.results import Weights, provenance
+from dsva.exit_codes import DONE, stopped_by
 from dsva.inference.trained_run import Trained
 from dsva.processes.joining import described
 from dsva.processes.ranks import Ranks
@@ -74,9 +75,9 @@ def run(config: Config, console: Console, from_scratch: bool = False) -> int:
             with Watchdog.over(config.run.dir, start, ranks.rank, config.faults.hang_seconds, lambda: (phases.now, phases.since)):
                 decisions, weights = _to_the_end(experiment, ranks, phases, stop, lead, console)
             ranks.on_rank_0(partial(_report, experiment, decisions, weights, ranks, console))
-            ended, code = "finished", 0
+            ended, code = "finished", DONE
         except StoppedError as stopped:
-            ended, code = f"stopped by {signal.Signals(stopped.number).name} and saved", 128 + stopped.number
+            ended, code = f"stopped by {signal.Signals(stopped.number).name} and saved", stopped_by(stopped.number)
             if ranks.rank == 0:
                 console.print(f"{ended}: the same command continues the run")
         if ranks.rank == 0:

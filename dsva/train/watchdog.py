@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dsva.exit_codes import HUNG
 from dsva.run_directory import HANGS
 
-HUNG = 76  # exit code
 LOOKS = 20  # within the time that is allowed
 
 

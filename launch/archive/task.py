@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from dsva.exit_codes import DONE, FAULT, MISTAKE, stopped_by
 from dsva.train.stopping import handle, restore
 from launch.jobs.folder import JobFolder
 from launch.jobs.lease import HeldError, Lease
@@ -18,8 +19,6 @@ from shards.distributed_pack import pack_part
 from shards.errors import UserError
 from shards.files import replace_with
 from shards.verify import check_shards
-
-MISTAKE, FAULT, STOPPED = 2, 1, 128
 
 
 class _Stopped(BaseException):
@@ -53,13 +52,13 @@ class ArchiveTask(ABC):
         """
         folder, place = JobFolder(self.run), Worker.of(os.environ)
         if folder.done():
-            return 0
+            return DONE
         try:
             with Lease(folder, place) as claim:
                 folder.forget_failure()
                 if number := self._stopped():
                     start_again(claim, number)
-                    sys.exit(STOPPED + number)
+                    sys.exit(stopped_by(number))
         except UserError as error:
             if not isinstance(error, HeldError):
                 folder.fail(str(error), MISTAKE)
@@ -69,7 +68,7 @@ class ArchiveTask(ABC):
             folder.fail(f"{type(error).__name__}: {error}", FAULT)
             raise
         folder.write("done.json", start=place.start)
-        return 0
+        return DONE
 
     def _stopped(self) -> int:
         """Work; return 0, or the number of the signal that ended it. No shard is left half made."""

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from dsva.exit_codes import MISTAKE
 from shards.errors import UserError
 from shards.files import printable
 from shards.sources.walk import told
@@ -201,4 +202,4 @@ def leave_with(unused: Unused, console: Console) -> None:
     for image in unused.bad:
         console.print(f"[yellow]not used:[/] {escape(f'{image.name} {image.reason}')}")
     if unused.bad:
-        raise typer.Exit(2)
+        raise typer.Exit(MISTAKE)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dsva import importing
+from dsva.exit_codes import MISTAKE
 from dsva.files import FULL
 from launch.archive.commands import pack, shards_app
 from launch.cli.attributes import app as attributes_app
@@ -123,4 +124,4 @@ def _console() -> Console:
 def _refused(sentence: str) -> int:
     Console(stderr=True, highlight=False, soft_wrap=True).print("[bold red]error:[/] ", end="")
     print(sentence, file=sys.stderr)
-    return 2
+    return MISTAKE

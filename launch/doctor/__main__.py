@@ -2,12 +2,14 @@
 
 import sys
 
+from dsva.exit_codes import MISTAKE
+
 try:
     import typer
 
     from launch.doctor.command import doctor
 except ImportError as error:
     print(f"FAIL packages: {error}: install with `pip install -c constraints.txt .` in this environment", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(MISTAKE)
 
 typer.run(doctor)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from dsva.exit_codes import DONE, MISTAKE, stopped_by
 from dsva.train.stopping import handle, restore
 from launch.doctor.checks import clean, examine
 from launch.doctor.finding import Asked, Finding
@@ -39,7 +40,7 @@ def doctor(
     """
     cluster = _cluster(folder, nodes, gpus_per_node, defaults, partition) if nodes else None
     # As Ctrl-C does: leave by way of what clears up.
-    before = handle(lambda number, _: sys.exit(128 + number))
+    before = handle(lambda number, _: sys.exit(stopped_by(number)))
     shared = folder.absolute()
     asked = Asked(str(shared), str(shared / f".dsva-doctor-{uuid.uuid4().hex[:8]}"), str(shards.absolute()) if shards else "")
     try:
@@ -53,7 +54,7 @@ def doctor(
         print(json.dumps({"verdict": worst(findings), "findings": [asdict(finding) for finding in findings]}, indent=1))
     else:
         Console().print(view(findings))
-    raise typer.Exit(2 if worst(findings) == "FAIL" else 0)
+    raise typer.Exit(MISTAKE if worst(findings) == "FAIL" else DONE)
 
 
 def _cluster(folder: Path, nodes: int, gpus: int, defaults: Path | None, partition: str | None) -> "ClusterConfig":

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from dsva.exit_codes import DONE
 from dsva.files import write_atomically
 from launch.doctor.checks import SHARE, examine
 from launch.doctor.finding import Asked, Finding, node_name
@@ -41,7 +42,7 @@ class Examination:
             findings = [*together, seen_by_all(self.run / "seen", self.nodes), *examine(self.asked, without=known)]
             text = json.dumps([asdict(replace(finding, node=node_name())) for finding in findings])
             write_atomically(self.run / f"findings-{place.rank}.json", text)
-        return 0
+        return DONE
 
 
 def reduce_together(place: Worker, folder: Path, limit: float = LIMIT, rank: Sequence[str] = RANK) -> list[Finding]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from dsva.exit_codes import MISTAKE
 from dsva.processes.joining import join
 from launch.jobs.rendezvous import Worker, meet
 from shards.errors import UserError
@@ -54,7 +55,7 @@ def main(folder: str, seconds: str) -> None:
         join(os.environ, alone=False)
     except UserError as error:
         print(error, file=sys.stderr)
-        sys.exit(2)
+        sys.exit(MISTAKE)
     print(json.dumps(measure()), flush=True)
     dist.barrier()
     dist.destroy_process_group()

@@ -18,11 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dsva.exit_codes import FAULT, MISTAKE
 from dsva.files import as_object, read_object, write_atomically
 from dsva.run_directory import ASKED, CHECKPOINTS, JOB, METRICS
 from dsva.runs.contents import stored
 
-MISTAKE, FAULT = 2, 1  # exit codes: what only a person can mend, and what may go away by itself
 TAIL = 16384  # bytes: some 30 lines, among which the newest validation is
 
 

@@ -15,12 +15,12 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+from dsva.exit_codes import OVERTAKEN
 from launch.jobs.folder import JobFolder, now
 from launch.jobs.rendezvous import Worker
 from shards.errors import UserError
 
 BEAT, STOPPED = 5.0, 30.0  # seconds between beats, and after which a heart has stopped
-OVERTAKEN = 75  # exit code of a holder that was replaced
 
 
 class HeldError(UserError):

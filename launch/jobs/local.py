@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from types import FrameType
 
+from dsva.exit_codes import DONE, of_child
 from dsva.train.stopping import handle, restore
 from launch.jobs.children import this_code
 from launch.jobs.rendezvous import START
@@ -51,5 +52,4 @@ def _wait(children: list["subprocess.Popen[bytes]"]) -> int:
             first, end = bad[0], time.monotonic() + GRACE
         time.sleep(0.1)
     codes = [child.poll() for child in children]
-    found = first or next((code for code in codes if code), 0)
-    return 128 - found if found < 0 else found
+    return of_child(first or next((code for code in codes if code), DONE))

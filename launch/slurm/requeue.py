@@ -11,8 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dsva.train.watchdog import HUNG
-from launch.jobs.folder import FAULT, MISTAKE, JobFolder
+from dsva.exit_codes import DONE, FAULT, HUNG, MISTAKE, signal_of
+from launch.jobs.folder import JobFolder
 from launch.jobs.lease import may_follow, newest_generation
 from launch.jobs.rendezvous import Worker
 from launch.slurm.retry import retry
@@ -30,7 +30,7 @@ def may_restart(folder: JobFolder, start: str, code: int, limit: int, cancelled:
             when it repeats a cancellation that was meant for an earlier start for example.
     """
     beat = folder.read("heartbeat.json") or {}
-    if code == 0 or folder.done() or (beat.get("state"), beat.get("start")) == ("requeued", start):
+    if code == DONE or folder.done() or (beat.get("state"), beat.get("start")) == ("requeued", start):
         return False
     failed = folder.failed() or {}
     if failed.get("code") == MISTAKE or cancelled:
@@ -47,9 +47,8 @@ def may_restart(folder: JobFolder, start: str, code: int, limit: int, cancelled:
 
 def described(code: int) -> str:
     """Say in words what an exit code of srun means."""
-    if code > 128 and code - 128 in set(signal.Signals):
-        name = signal.Signals(code - 128).name
-        return f"a process died of {name}" + (" (often: out of memory)" if name == "SIGKILL" else "")
+    if number := signal_of(code):
+        return f"a process died of {number.name}" + (" (often: out of memory)" if number == signal.SIGKILL else "")
     if code == HUNG:
         return "the run got no further; the stacks of its processes are in its folder hangs"
     return f"a process ended with exit code {code}"

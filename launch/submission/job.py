@@ -19,17 +19,16 @@ from typing import Any
 from rich.console import Console
 
 from dsva import importing
+from dsva.exit_codes import DONE, FAULT, MISTAKE, signal_of, stopped_by
 from dsva.files import room_for
 from dsva.run_directory import LOCK
 from dsva.train.stopping import WARNINGS
-from launch.jobs.folder import FAULT, MISTAKE, JobFolder
+from launch.jobs.folder import JobFolder
 from launch.jobs.lease import HeldError, Lease
 from launch.jobs.rendezvous import Worker, meet
 from launch.slurm.client import release_held
 from launch.slurm.retry import retry
 from shards.errors import UserError
-
-STOPPED = 128
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Job:
         """
         folder, place = JobFolder(self.run), Worker.of(os.environ)
         if folder.done():
-            return 0
+            return DONE
         with ExitStack() as stack:
             claim = None
             try:
@@ -56,7 +55,7 @@ class Job:
                         claim = stack.enter_context(Lease(folder, place))
                         folder.forget_failure()
                     code = _train(folder, place)
-                    if claim and code == 0:
+                    if claim and code == DONE:
                         folder.write("done.json", generation=claim.generation, start=place.start, scores=_scores(folder.run))
             except UserError as error:
                 if not isinstance(error, HeldError):
@@ -66,13 +65,13 @@ class Job:
             except Exception as error:
                 folder.fail(f"rank {place.rank} on {_node()}: {type(error).__name__}: {_first_line(error)}", FAULT)
                 raise
-            if claim and code:
-                _stopped(folder, claim, code - STOPPED)
+            if claim and (stopped := signal_of(code)):
+                _stopped(folder, claim, stopped)
         if code:
             sys.exit(code)
         if place.rank == 0:
             _look_after_others(os.environ.get("SLURM_ARRAY_JOB_ID"))
-        return 0
+        return DONE
 
     def checkpoint(self) -> Any:
         """Return what submitit shall start after requeueing: the same."""
@@ -126,10 +125,10 @@ def _await_lock(run: Path, seconds: float = 60) -> None:
     raise TimeoutError(f"a process of an earlier start still holds {run}")
 
 
-def _stopped(folder: JobFolder, claim: Lease, number: int) -> None:
+def _stopped(folder: JobFolder, claim: Lease, number: signal.Signals) -> None:
     """On rank 0, after all have saved: have Slurm start the job again if that is what the signal meant, else note the stop."""
     start_again(claim, number)
-    folder.fail(f"stopped by {signal.Signals(number).name} and saved at step {folder.step()}", STOPPED + number)
+    folder.fail(f"stopped by {number.name} and saved at step {folder.step()}", stopped_by(number))
 
 
 def start_again(claim: Lease, number: int) -> None:

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from rich.console import Console
 
 from dsva.config import Config, dump
+from dsva.exit_codes import DONE, signal_of
 from dsva.files import write_atomically
 from dsva.processes.environment import forget_others
 from dsva.runs.gate import Standing, admit
@@ -25,7 +26,7 @@ from launch.slurm.arrays import spread
 from launch.slurm.batch import ClusterConfig
 from launch.slurm.client import array_limit
 from launch.submission import snapshot
-from launch.submission.job import STOPPED, Job
+from launch.submission.job import Job
 from shards.errors import UserError
 
 Where = Literal["auto", "local", "slurm", "debug"]
@@ -178,11 +179,11 @@ def start(runs: Sequence[Path], name: str, folder: Path, place: Where, cluster: 
         return queue([Job(run) for run in runs], name, folder, cluster, at_once)
     if place == "debug":
         forget_others(os.environ)
-    code = 0
+    code = DONE
     for run in runs:
         ended = Job(run)() if place == "debug" else run_here(run, cluster.processes)
         code = code or ended
-        if ended - STOPPED in SIGNALS:  # who stops one run, by Ctrl-C say, wants no other to begin
+        if signal_of(ended) in SIGNALS:  # who stops one run, by Ctrl-C say, wants no other to begin
             break
     if code:
         raise SystemExit(code)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.jobs.folder import FAULT, JobFolder
+from dsva.exit_codes import DONE, FAULT
+from launch.jobs.folder import JobFolder
 from launch.slurm.batch import ClusterConfig
 from launch.slurm.client import alone, queued
 from launch.slurm.retry import retry
@@ -36,7 +37,7 @@ class Keeper:
 
     def __call__(self) -> int:
         """Look once; queue what is to go on, and the keeper that follows that."""
-        return 0 if retry(self._look) else 1
+        return DONE if retry(self._look) else FAULT
 
     def _look(self) -> None:
         with alone(self.folder):

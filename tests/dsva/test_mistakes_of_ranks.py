@@ -17,10 +17,10 @@ from process_groups import GroupServer
 from runs import metrics
 
 from dsva.config import load
+from dsva.exit_codes import MISTAKE
 from dsva.protocol.experiment import Experiment
 from dsva.runs.checkpoint import newest
 from dsva.train.trainer import sample_order
-from launch.jobs.folder import MISTAKE
 from launch.jobs.local import run_here
 from launch.submission.start import write_down
 from shards.index import ShardSet

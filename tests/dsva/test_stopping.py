@@ -14,12 +14,13 @@ from rich.console import Console
 from runs import assert_same, checkpoints, column, finished, metrics, one_line, results
 
 from dsva.config import load
+from dsva.exit_codes import stopped_by
 from dsva.train import run as loop
 from dsva.train.stopping import SIGNAL_SECONDS, SignalLeadTime, StopSignal
 from shards.errors import UserError
 
 VALIDATING = ["validation.partition=0", "validation.every=2", "eval.batch_size=2", "run.checkpoint_every=4", "data.workers=1"]
-STOPPED = 128 + signal.SIGUSR2
+STOPPED = stopped_by(signal.SIGUSR2)
 
 
 def best(run: Path) -> dict[str, str]:

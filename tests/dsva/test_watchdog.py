@@ -8,9 +8,10 @@ import pytest
 from noise import Noise
 from process_groups import HANGS_AT, HANGS_IN, HOLDS_INTERPRETER, GroupServer
 
+from dsva.exit_codes import HUNG
 from dsva.train.phases import PHASES
 from dsva.train.stragglers import slowest, slowest_table
-from dsva.train.watchdog import HUNG, Watchdog
+from dsva.train.watchdog import Watchdog
 
 OVERRIDES = ["train.steps=4", "run.checkpoint_every=2", "eval.batch_size=40", "data.workers=1"]
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from dsva.exit_codes import MISTAKE
 from launch.jobs import lease as claim
-from launch.jobs.folder import MISTAKE, JobFolder
+from launch.jobs.folder import JobFolder
 from launch.jobs.lease import Lease
 from launch.jobs.rendezvous import Worker
 from launch.slurm import requeue

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from dsva.exit_codes import OVERTAKEN
 from launch.jobs import lease as claim
 from launch.jobs.folder import JobFolder
-from launch.jobs.lease import OVERTAKEN, Lease
+from launch.jobs.lease import Lease
 from launch.jobs.rendezvous import Worker
 from shards.errors import UserError
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dsva.train.watchdog import HUNG
+from dsva.exit_codes import HUNG
 from launch.jobs.folder import JobFolder
 from launch.slurm.requeue import described, may_restart
 
