@@ -4,7 +4,6 @@ The parts meet only on the disk, in the working folder that `shards.pack` descri
 or done twice, in any order.
 """
 
-import fcntl
 import shutil
 import sqlite3
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from rich.console import Console
 from shards.errors import UserError
 from shards.index_fragments import forget_index_fragment
 from shards.jobs import in_order
+from shards.locks import TOGETHER
 from shards.merge import merge
 from shards.pack import pack_shard, packed, prepare, say_continuing, unfinished
 from shards.plan import Options, Plan
@@ -72,14 +72,14 @@ def pack_part(target: Path, fingerprint: str, shards: Sequence[int], *, workers:
         shutil.rmtree(work, ignore_errors=True)
         return
     try:
-        with locked(work, fcntl.LOCK_SH):
+        with locked(work, TOGETHER, wait=True):
             if Plan(work).fingerprint != fingerprint:
                 raise UserError(f"{work} was planned anew since this part was cut: nothing is left of it to do")
             todo = [shard for shard in shards if packed(work, shard) is None]
             for _ in in_order(partial(pack_shard, work), todo, workers):
                 pass
         # A part that is still at work keeps the lock, and asks the same question when it ends.
-        with locked(work, fcntl.LOCK_EX | fcntl.LOCK_NB) as alone:
+        with locked(work) as alone:
             if alone and not target.exists() and not unfinished(work, retry_bad=False):
                 merge(work, target, skip_bad)
     except (FileNotFoundError, sqlite3.OperationalError):

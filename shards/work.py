@@ -1,6 +1,5 @@
 """The folder `<SHARDS>.partial` that a set is packed in, and who may work there."""
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shards.errors import UserError
+from shards.locks import ALONE, take
 
 
 def working(target: Path) -> Path:
@@ -26,7 +26,7 @@ def working_folder(target: Path) -> Iterator[Path]:
         raise UserError(f"{target} exists already: give another folder, or remove it to pack again")
     work = working(target)
     (work / "set").mkdir(parents=True, exist_ok=True)
-    with locked(work, fcntl.LOCK_EX | fcntl.LOCK_NB) as alone:
+    with locked(work) as alone:
         if not alone:
             raise UserError(f"{work} is being written by another process: wait for it to end, or stop it")
         try:
@@ -37,14 +37,11 @@ def working_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(work: Path, how: int) -> Iterator[bool]:
-    """Hold the lock of a working folder, `how` as `fcntl.flock` means it; yields whether it was to be had."""
+def locked(work: Path, how: int = ALONE, wait: bool = False) -> Iterator[bool]:
+    """Hold the lock of a working folder, as `shards.locks.take` does; yields whether it was to be had."""
     with (work / "lock").open("w") as lock:
         try:
-            fcntl.flock(lock, how)
-            had = True
-        except BlockingIOError:
-            had = False
+            had = take(lock, how, wait)
         except OSError:  # a file system without locks
             had = True
         yield had

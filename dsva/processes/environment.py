@@ -1,17 +1,18 @@
 """What the environment says about the processes of a run, and where this one stands among them.
 
-torchrun and `accelerate launch` set RANK, WORLD_SIZE and LOCAL_RANK; srun sets SLURM_* variables, from which they follow.
-A shell may have some of them left over from something else: alone they say nothing.
+torchrun and `accelerate launch` set RANK, WORLD_SIZE and LOCAL_RANK; Slurm sets SLURM_* variables, which are read here and nowhere
+else. A shell may have some of them left over from something else: alone they say nothing.
 """
 
+import os
 import re
+import socket
 from collections.abc import Mapping, MutableMapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 from shards.errors import UserError
 
-# Below the ephemeral ports, where the kernel would hand the same number to somebody's connection.
-FIRST_PORT, PORTS = 20000, 10000
 # From any of these torch, Accelerate and DeepSpeed conclude that a process is one of several.
 _COUNTED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 # What srun says beside the number of a step's tasks.
@@ -41,7 +42,7 @@ def position(environment: Mapping[str, str]) -> Position:
     if missing := [name for name in names if name not in environment]:
         said = " ".join(f"{name}={environment[name]}" for name in names if name in environment)
         raise UserError(f"{said} without {' and '.join(missing)}: set all three, as torchrun does, or leave all unset")
-    found = Position(*(number(environment, name) for name in names))
+    found = Position(*(_number(environment, name) for name in names))
     if found.rank >= found.world_size:
         raise UserError(
             f"RANK={found.rank} is not below WORLD_SIZE={found.world_size}: correct the environment, or leave both unset"
@@ -55,30 +56,74 @@ def forget_others(environment: MutableMapping[str, str]) -> None:
         environment.pop(name, None)
 
 
-def from_slurm(environment: Mapping[str, str], gpus: int) -> dict[str, str]:
-    """Return torch's variables for a task of srun; nothing elsewhere, or where a launcher of torch's has set them.
+@dataclass(frozen=True)
+class SlurmJob:
+    """The job in which Slurm started this process, as its batch script or by srun.
 
-    Args:
-        environment: of this process. A batch script itself is no step: only srun's tasks have SLURM_STEP_* variables.
-        gpus: that this process sees; one of its own is number 0 on every rank.
-
-    Raises:
-        UserError: a part of what srun says is missing, or no number.
+    Attributes:
+        number: of this very job; each task of an array has one of its own.
+        array: number of the array that it is a task of; None where it is none.
+        index: of the task in its array; 0 where it is none.
+        restarts: how often it was queued again.
     """
-    launched = "RANK" in environment and "WORLD_SIZE" in environment
-    if launched or (tasks := number(environment, "SLURM_STEP_NUM_TASKS", "1")) == 1:
-        return {}
-    if missing := [name for name in _STEP if name not in environment]:
-        raise UserError(f"SLURM_STEP_NUM_TASKS={tasks} without {' and '.join(missing)}: start with srun, or unset what it left")
-    local = number(environment, "SLURM_LOCALID")
-    job = number(environment, "SLURM_JOB_ID") + number(environment, "SLURM_STEP_ID")
-    return {
-        "RANK": environment["SLURM_PROCID"],
-        "WORLD_SIZE": f"{tasks}",
-        "LOCAL_RANK": str(local % gpus if gpus else local),
-        "MASTER_ADDR": environment.get("MASTER_ADDR") or first_host(environment["SLURM_STEP_NODELIST"]),
-        "MASTER_PORT": environment.get("MASTER_PORT") or str(FIRST_PORT + job % PORTS),
-    }
+
+    number: str
+    array: str | None
+    index: int
+    restarts: int
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Self | None:
+        """Read it; None where Slurm did not start this process: a shell that salloc has opened may start what it likes, twice too.
+
+        Raises:
+            UserError: the index of an array's task is no number.
+        """
+        if "SLURM_PROCID" not in environment or "SLURM_JOB_ID" not in environment:
+            return None
+        restarts = environment.get("SLURM_RESTART_COUNT", "")
+        return cls(
+            environment["SLURM_JOB_ID"],
+            environment.get("SLURM_ARRAY_JOB_ID"),
+            _number(environment, "SLURM_ARRAY_TASK_ID", "0"),
+            int(restarts) if restarts.isdecimal() else 0,
+        )
+
+    @property
+    def name(self) -> str:
+        """What Slurm's programs call it, ARRAY_INDEX in an array; it keeps its name when it is requeued."""
+        return f"{self.array}_{self.index}" if self.array else self.number
+
+
+@dataclass(frozen=True)
+class SlurmStep:
+    """The step of srun, of several tasks, of which this process is one.
+
+    Attributes:
+        position: of this process among the tasks.
+        name: of the step, JOB.STEP.
+        nodes: on which its tasks run, as Slurm lists them.
+    """
+
+    position: Position
+    name: str
+    nodes: str
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Self | None:
+        """Read it; None elsewhere, and in a step of one task.
+
+        A batch script itself is no step: only srun's tasks have SLURM_STEP_* variables.
+
+        Raises:
+            UserError: a part of what srun says is missing, or no number.
+        """
+        if (tasks := _number(environment, "SLURM_STEP_NUM_TASKS", "1")) == 1:
+            return None
+        if missing := [name for name in _STEP if name not in environment]:
+            raise UserError(f"SLURM_STEP_NUM_TASKS={tasks} without {' and '.join(missing)}: start with srun, or unset what it left")
+        found = Position(_number(environment, "SLURM_PROCID"), tasks, _number(environment, "SLURM_LOCALID"))
+        return cls(found, f"{environment['SLURM_JOB_ID']}.{environment['SLURM_STEP_ID']}", environment["SLURM_STEP_NODELIST"])
 
 
 def first_host(nodes: str) -> str:
@@ -94,7 +139,12 @@ def first_host(nodes: str) -> str:
     return re.sub(r"\[(\w+)[^\]]*\]", r"\1", first[0])
 
 
-def number(environment: Mapping[str, str], name: str, default: str = "") -> int:
+def node_name() -> str:
+    """Return the name of this machine, as Slurm calls it where it does."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
+def _number(environment: Mapping[str, str], name: str, default: str = "") -> int:
     """Return a variable's number.
 
     Raises:

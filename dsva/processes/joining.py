@@ -9,7 +9,8 @@ import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
 
-from dsva.processes.environment import forget_others, from_slurm, position
+from dsva.processes.environment import forget_others, position
+from dsva.processes.rendezvous import HERE, from_slurm
 
 # Longer than the slowest thing that a rank does while the others wait, which is to check a checkpoint's hashes.
 TIMEOUT = timedelta(minutes=30)
@@ -46,7 +47,7 @@ def join(environment: MutableMapping[str, str], alone: bool) -> int:
     if world_size == 1:
         dist.init_process_group(backend, timeout=TIMEOUT, store=HashStore(), rank=0, world_size=1)
     else:
-        for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
+        for name, value in HERE.items():
             environment.setdefault(name, value)
         dist.init_process_group(backend, timeout=TIMEOUT)
     _kept.append(dist.group.WORLD)

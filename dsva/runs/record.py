@@ -14,7 +14,6 @@ before-NNNN/         what there was before the run was begun anew by --from-scra
 metrics.jsonl, tensorboard/, results.json and pictures
 """
 
-import fcntl
 import json
 import os
 import platform
@@ -30,11 +29,13 @@ from typing import Any, TextIO
 
 from dsva.config import Config, dump, load
 from dsva.files import NoRoomError, append_line, read_object, room_for, write_atomically
+from dsva.processes.environment import SlurmJob
 from dsva.provenance.code import running_code
 from dsva.provenance.starts import KEEP_EVERY
 from dsva.run_directory import CODE, CONFIG, ENDED, ENVIRONMENT, LOCK, REFUSED, STARTS
 from dsva.runs.gate import DamagedRecordError, admit, recorded
 from shards.errors import UserError
+from shards.locks import take
 
 
 def open_record(config: Config, inputs: Mapping[str, str] | None = None) -> TextIO:
@@ -53,14 +54,13 @@ def open_record(config: Config, inputs: Mapping[str, str] | None = None) -> Text
     except OSError as error:
         raise UserError(f"run.dir={folder} cannot be made or written to ({error.strerror}): give another folder") from None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"run.dir={folder} is in use by a running process: wait for it, or give another folder") from None
+        if take(lock):
+            return lock
     except OSError as error:
         raise UserError(
             f"run.dir={folder} cannot be locked ({error.strerror}): give a folder on a file system with locks"
         ) from None
-    return lock
+    raise UserError(f"run.dir={folder} is in use by a running process: wait for it, or give another folder")
 
 
 def read_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
@@ -89,10 +89,8 @@ def why_started(folder: Path, environment: Mapping[str, str]) -> str:
         why = f"after: {before}"
     else:
         why = "after a crash or a kill, of which nothing was noted"
-    restarts = environment.get("SLURM_RESTART_COUNT", "0")
-    if restarts == "0" or not restarts.isdecimal():
-        return why
-    return f"{why}; restart {restarts} of Slurm job {environment.get('SLURM_JOB_ID')}"
+    job = SlurmJob.of(environment)
+    return f"{why}; restart {job.restarts} of Slurm job {job.number}" if job and job.restarts else why
 
 
 def unlike_before(folder: Path, hardware: Mapping[str, Any]) -> str:

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from launch.archive.array import Array
 from launch.archive.task import ArchiveTask
+from launch.jobs.lock import alone
 from launch.slurm.batch import check_folder, cluster_config
-from launch.slurm.client import alone
 from launch.submission import start
 from shards.errors import UserError
 
@@ -84,7 +84,7 @@ def carry_out(task: Undertaking, spread: Spread, console: Console) -> None:
         UserError: something is wrong with what was given, a job has failed, or the report says so.
     """
     array = task.array
-    start.where("slurm")
+    start.decide("slurm")
     check_folder(array.folder)
     with alone(array.folder):
         if not array.at_work() and not task.done():

@@ -26,7 +26,7 @@ shards_app.command()(near)
 
 SetFolder = Annotated[Path, typer.Argument(help="Folder of the shard set.", show_default=False)]
 Workers = Annotated[int, typer.Option(help="Processes; on Slurm, of each job.", min=1, max=256)]
-Place = Annotated[Literal["local", "slurm"], typer.Option("--cluster", help="Here, or as a job array on Slurm.")]
+Cluster = Annotated[Literal["local", "slurm"], typer.Option("--cluster", help="Here, or as a job array on Slurm.")]
 Jobs = Annotated[int, typer.Option(help="On Slurm: tasks of the job array, at most.", min=1, max=1000)]
 Defaults = Annotated[Path | None, typer.Option(help="On Slurm: the cluster's own values, a file as in configs/cluster/.")]
 Partition = Annotated[str | None, typer.Option(help="On Slurm: as Slurm means it.")]
@@ -48,7 +48,7 @@ def pack(
     level: Annotated[
         int | None, typer.Option(help="Level of the class folders below the source, if it is not found.", min=1)
     ] = None,
-    place: Place = "local",
+    where: Cluster = "local",
     jobs: Jobs = 16,
     defaults: Defaults = None,
     partition: Partition = None,
@@ -61,7 +61,7 @@ def pack(
     """
     opened = open_source(source, images, split_number, level, skip_bad=skip_bad)
     options = Options(shard_mib << 20, resize, max_pixels)
-    if place == "slurm":
+    if where == "slurm":
         spread = Spread(jobs, workers, defaults, partition, wait)
         carry_out(Packing(opened, target, options, skip_bad), spread, Console(soft_wrap=True, highlight=False))
     else:
@@ -73,7 +73,7 @@ def pack(
 def verify(
     folder: SetFolder,
     workers: Workers = 2,
-    place: Place = "local",
+    where: Cluster = "local",
     jobs: Jobs = 16,
     defaults: Defaults = None,
     partition: Partition = None,
@@ -82,7 +82,7 @@ def verify(
 ) -> None:
     """Check every byte of a shard set; exit code 2 if anything is damaged."""
     console = Console(soft_wrap=True, highlight=False)
-    if place == "local":
+    if where == "local":
         print_findings(folder, verify_set(folder, workers, console), console)
         return
     try:

@@ -7,14 +7,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from dsva.exit_codes import DONE, FAULT, MISTAKE, stopped_by
 from dsva.train.stopping import handle, restore
 from launch.jobs.folder import JobFolder
 from launch.jobs.lease import HeldError, Lease
-from launch.jobs.rendezvous import Worker
-from launch.submission.job import start_again
+from launch.jobs.worker import Worker
+from launch.slurm.task import Task, start_again
 from shards.distributed_pack import pack_part
 from shards.errors import UserError
 from shards.files import replace_with
@@ -26,7 +25,7 @@ class _Stopped(BaseException):
 
 
 @dataclass(frozen=True)
-class ArchiveTask(ABC):
+class ArchiveTask(Task, ABC):
     """Some shards of a set; started again, it goes on with those that are not finished.
 
     Attributes:
@@ -50,14 +49,14 @@ class ArchiveTask(ABC):
             SystemExit: 2 a mistake in what was given; 128 plus a signal's number when it was stopped; 255 after asking Slurm
                 to start the job again.
         """
-        folder, place = JobFolder(self.run), Worker.of(os.environ)
+        folder, worker = JobFolder(self.run), Worker.of(os.environ)
         if folder.done():
             return DONE
         try:
-            with Lease(folder, place) as claim:
+            with Lease(folder, worker) as lease:
                 folder.forget_failure()
                 if number := self._stopped():
-                    start_again(claim, number)
+                    start_again(lease, number)
                     sys.exit(stopped_by(number))
         except UserError as error:
             if not isinstance(error, HeldError):
@@ -67,7 +66,7 @@ class ArchiveTask(ABC):
         except Exception as error:
             folder.fail(f"{type(error).__name__}: {error}", FAULT)
             raise
-        folder.write("done.json", start=place.start)
+        folder.write("done.json", start=worker.start)
         return DONE
 
     def _stopped(self) -> int:
@@ -89,12 +88,6 @@ class ArchiveTask(ABC):
         finally:
             restore(before)
         return number
-
-    def checkpoint(self) -> Any:
-        """Return what submitit shall start after requeueing: the same."""
-        from submitit.helpers import DelayedSubmission  # noqa: PLC0415 (only submitit calls this)
-
-        return DelayedSubmission(self)
 
 
 @dataclass(frozen=True)

@@ -110,10 +110,10 @@ def main() -> None:
         if error.errno in FULL:
             sys.exit(_refused(f"{error.filename or 'a file'} cannot be written ({error.strerror}): make room, and try again"))
         # Of the file system, if it names a file: a name that is too long, a folder that is none, one that cannot be written.
-        place = error.filename2 or error.filename  # where a file is renamed, the name that it should have
-        if place is None:
+        path = error.filename2 or error.filename  # where a file is renamed, the name that it should have
+        if path is None:
             raise
-        sys.exit(_refused(f"{place} cannot be used ({error.strerror}): give another place, or mend that one"))
+        sys.exit(_refused(f"{path} cannot be used ({error.strerror}): give another place, or mend that one"))
 
 
 def _console() -> Console:

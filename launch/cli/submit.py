@@ -11,7 +11,7 @@ from launch.submission.start import Where
 # Imports of what is slow stay inside, so that `--help` starts fast.
 # ruff: noqa: PLC0415
 
-Place = Annotated[Where, typer.Option("--cluster", help="Where: Slurm if it is there, else local; debug is this very process.")]
+Cluster = Annotated[Where, typer.Option("--cluster", help="Where: Slurm if it is there, else local; debug is this very process.")]
 Defaults = Annotated[Path | None, typer.Option(help="The cluster's own values, such as configs/cluster/rtx4090.yaml.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the batch script, queue nothing.")]
 Nodes = Annotated[int | None, typer.Option(help="Machines.", min=1)]
@@ -28,7 +28,7 @@ def submit(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Values to change, as section.key=value.", show_default=False)
     ] = None,
-    place: Place = "auto",
+    where: Cluster = "auto",
     defaults: Defaults = None,
     nodes: Nodes = None,
     gpus_per_node: Gpus = None,
@@ -69,7 +69,7 @@ def submit(
     if dry_run:
         start.show_script(1, name, submissions, cluster, 1, console)
         return
-    to = start.where(place)
-    start.check_place(to, submissions, cluster)
+    to = start.decide(where)
+    start.check_where(to, submissions, cluster)
     for job in start.start([start.write_down(settled)], name, submissions, to, cluster, 1):
         console.print(f"job {job.number}; its output: {job.log}", markup=False)

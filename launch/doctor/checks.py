@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
+from dsva.processes.environment import node_name
 from launch.doctor import disk, gpus, net, packages, reduce, shard_set
-from launch.doctor.finding import Asked, Finding, node_name
+from launch.doctor.finding import Asked, Finding
 from shards.errors import UserError
 
 AT_ONCE = 4

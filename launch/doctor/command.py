@@ -62,7 +62,7 @@ def _cluster(folder: Path, nodes: int, gpus: int, defaults: Path | None, partiti
     from launch.slurm.batch import check_folder, cluster_config
     from launch.submission import start
 
-    start.where("slurm")
+    start.decide("slurm")
     check_folder(folder.absolute())
     changes = {"nodes": nodes, "gpus_per_node": gpus or None, "partition": partition, "time": "10", "signal_seconds": 60}
     return cluster_config(defaults, {**changes, "max_crashes": 0})

@@ -1,6 +1,5 @@
 """The folder that the nodes share: whole renames, exclusive files, locks, speed, and the clock that files are stamped by."""
 
-import fcntl
 import os
 import threading
 import time
@@ -9,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from launch.doctor.finding import Asked, Finding, node_name
+from dsva.processes.environment import node_name
+from launch.doctor.finding import Asked, Finding
+from shards.locks import take
 
 RENAMES, SIZE = 200, 8192
 WRITTEN, BLOCK, SECONDS = 64 << 20, 4 << 20, 5.0
@@ -27,12 +28,12 @@ def _own(asked: Asked) -> Iterator[Path]:
 def rename(asked: Asked) -> Finding:
     """Rename files over one that is read all the while, as checkpoints and notes are; create a file that must be new."""
     with _own(asked) as folder:
-        place, ended, torn = folder / "file", threading.Event(), []
-        place.write_bytes(b"0" * SIZE)
+        target, ended, torn = folder / "file", threading.Event(), []
+        target.write_bytes(b"0" * SIZE)
 
         def read() -> None:
             while not ended.is_set():
-                data = place.read_bytes()
+                data = target.read_bytes()
                 if len(data) != SIZE or len(set(data)) != 1:
                     torn.append(data)
 
@@ -42,12 +43,12 @@ def rename(asked: Asked) -> Finding:
             for number in range(RENAMES):
                 beside = folder / "beside"
                 beside.write_bytes(str(number % 10).encode() * SIZE)
-                beside.replace(place)
+                beside.replace(target)
         finally:
             ended.set()
             reader.join()
         try:
-            place.open("x").close()
+            target.open("x").close()
             twice = True
         except FileExistsError:
             twice = False
@@ -61,14 +62,11 @@ def locks(asked: Asked) -> Finding:
     """Lock a file twice: the second time must be refused."""
     with _own(asked) as folder, (folder / "lock").open("w") as first, (folder / "lock").open("w") as second:
         try:
-            fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return Finding("locks", "OK", f"{asked.folder}: files can be locked")
+            if take(first) and not take(second):
+                return Finding("locks", "OK", f"{asked.folder}: files can be locked")
+            said = "two processes can hold the same lock"
         except OSError as error:
             said = f"files cannot be locked ({error.strerror})"
-        else:
-            said = "two processes can hold the same lock"
     mend = "ask for the mount option (`flock` on Lustre, no `nolock` on NFS); until then give no command twice at a time"
     return Finding("locks", "WARN", said, mend)
 

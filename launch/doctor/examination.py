@@ -9,10 +9,11 @@ from pathlib import Path
 
 from dsva.exit_codes import DONE
 from dsva.files import write_atomically
+from dsva.processes.environment import node_name
 from launch.doctor.checks import SHARE, examine
-from launch.doctor.finding import Asked, Finding, node_name
+from launch.doctor.finding import Asked, Finding
 from launch.doctor.reduce import LIMIT, RANK, Ended, judge, run_within
-from launch.jobs.rendezvous import Worker
+from launch.jobs.worker import Worker
 
 SEEN_WITHIN = 30.0  # seconds in which a file has to be seen by all nodes
 SKEW = 1.0  # seconds between the clocks of two nodes
@@ -34,22 +35,22 @@ class Examination:
 
     def __call__(self) -> int:
         """Return 0, whatever was found."""
-        place = Worker.of(os.environ)
-        together = reduce_together(place, self.run) if place.world_size > 1 else []
-        if place.local_rank == 0:
+        position = Worker.of(os.environ).position
+        together = reduce_together(position.rank, self.run) if position.world_size > 1 else []
+        if position.local_rank == 0:
             # Where all reduce together, so do two of one node; where they do not, that tells whose fault it is.
             known = ["all-reduce"] if any(finding.verdict == "OK" for finding in together) else []
             findings = [*together, seen_by_all(self.run / "seen", self.nodes), *examine(self.asked, without=known)]
             text = json.dumps([asdict(replace(finding, node=node_name())) for finding in findings])
-            write_atomically(self.run / f"findings-{place.rank}.json", text)
+            write_atomically(self.run / f"findings-{position.rank}.json", text)
         return DONE
 
 
-def reduce_together(place: Worker, folder: Path, limit: float = LIMIT, rank: Sequence[str] = RANK) -> list[Finding]:
+def reduce_together(rank: int, folder: Path, limit: float = LIMIT, command: Sequence[str] = RANK) -> list[Finding]:
     """Take part in an all-reduce of all processes of the job, and say how it went and what the clocks differ by."""
-    [ended] = run_within(limit, [[*rank, str(folder), str(limit)]], [os.environ])
+    [ended] = run_within(limit, [[*command, str(folder), str(limit)]], [os.environ])
     found = judge("all-reduce over nodes", [ended], limit)
-    return [found] if found.verdict == "FAIL" or place.rank else [found, clocks(ended)]
+    return [found] if found.verdict == "FAIL" or rank else [found, clocks(ended)]
 
 
 def clocks(ended: Ended) -> Finding:

@@ -1,7 +1,5 @@
 """What a check is given, and what it finds."""
 
-import os
-import socket
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,8 +40,3 @@ class Finding:
     said: str
     mend: str = ""
     node: str = ""
-
-
-def node_name() -> str:
-    """Return the name of this machine, as Slurm calls it where it does."""
-    return os.environ.get("SLURMD_NODENAME", socket.gethostname())

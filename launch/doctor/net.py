@@ -4,8 +4,8 @@ import socket
 import uuid
 from collections.abc import Sequence
 
+from dsva.processes.rendezvous import port_limit, ports
 from launch.doctor.finding import Asked, Finding
-from launch.jobs.rendezvous import port_limit, ports
 
 SECONDS = 5.0
 

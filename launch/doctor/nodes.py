@@ -11,7 +11,7 @@ from launch.doctor.examination import Examination
 from launch.doctor.finding import Asked, Finding
 from launch.jobs.folder import JobFolder
 from launch.slurm.batch import ClusterConfig
-from launch.slurm.client import ask, queued
+from launch.slurm.client import cancel, queued
 from launch.submission import start
 from shards.errors import UserError
 
@@ -77,7 +77,7 @@ def _silent(run: Path, job: str, nodes: int, state: str) -> list[Finding]:
 def _clear(job: str) -> None:
     """Take the job out of the queue, so that nothing writes into its folder any more."""
     with suppress(UserError):
-        ask("scancel", job)
+        cancel([job])
         end = time.monotonic() + CLEARED
         while job in queued() and time.monotonic() < end:
             time.sleep(LOOK)

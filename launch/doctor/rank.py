@@ -15,7 +15,8 @@ import torch.distributed as dist
 
 from dsva.exit_codes import MISTAKE
 from dsva.processes.joining import join
-from launch.jobs.rendezvous import Worker, meet
+from dsva.processes.rendezvous import meet
+from launch.jobs.worker import Worker
 from shards.errors import UserError
 
 NUMBERS, ROUNDS = 1 << 22, 5  # 16 MiB
@@ -51,7 +52,8 @@ def measure() -> dict[str, Any]:
 def main(folder: str, seconds: str) -> None:
     """Meet the others within some seconds, measure and print."""
     try:
-        store = meet(Worker.of(os.environ), Path(folder), os.environ, float(seconds))
+        worker = Worker.of(os.environ)
+        store = meet(worker.position, worker.start, Path(folder), os.environ, float(seconds))
         join(os.environ, alone=False)
     except UserError as error:
         print(error, file=sys.stderr)

@@ -16,7 +16,7 @@ from typing import IO, Any
 from launch.doctor.finding import Asked, Finding
 from launch.doctor.gpus import seen
 from launch.jobs.children import this_code
-from launch.jobs.rendezvous import START
+from launch.jobs.worker import START
 
 LIMIT = 60.0
 RANK = (sys.executable, "-m", "launch.doctor.rank")

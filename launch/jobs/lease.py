@@ -1,4 +1,4 @@
-"""One process at a time works on a run: a claim with a generation and a heartbeat, on any shared file system.
+"""One process at a time works on a run: a lease with a generation and a heartbeat, on any shared file system.
 
 Who creates the file generation-N.json holds the run. Another may create the next one when the holder said that it
 ended, when it belongs to an earlier start of the same Slurm job (Slurm runs a job once at a time), or when its heart
@@ -8,7 +8,6 @@ Nobody's clock is compared with anybody else's: whoever waits looks whether the 
 
 import json
 import os
-import socket
 import sys
 import threading
 import time
@@ -16,8 +15,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from dsva.exit_codes import OVERTAKEN
+from dsva.processes.environment import node_name
 from launch.jobs.folder import JobFolder, now
-from launch.jobs.rendezvous import Worker
+from launch.jobs.worker import Worker
 from shards.errors import UserError
 
 BEAT, STOPPED = 5.0, 30.0  # seconds between beats, and after which a heart has stopped
@@ -34,23 +34,23 @@ class Lease:
         generation: how often the run was taken up, this time included.
     """
 
-    def __init__(self, folder: JobFolder, place: Worker) -> None:
+    def __init__(self, folder: JobFolder, worker: Worker) -> None:
         """Take the run up.
 
         Raises:
             HeldError: another process works on it.
         """
         folder.path.mkdir(parents=True, exist_ok=True)
-        self._folder, self._place = folder, place
+        self._folder, self._worker = folder, worker
         self.generation = 0
         while not self.generation:
             newest, holder = newest_generation(folder)
-            if not may_follow(folder, newest, holder, place):
+            if not may_follow(folder, newest, holder, worker):
                 raise HeldError(
                     f"{folder.run} is being worked on by job {holder['job']} on {holder['host']} (generation {newest}): "
                     "wait for it, or cancel it"
                 )
-            if _create(folder, newest + 1, place):
+            if _create(folder, newest + 1, worker):
                 self.generation = newest + 1
         self._beats = 0
         self._ended = threading.Event()
@@ -89,10 +89,8 @@ class Lease:
 
     def _beat(self, state: str) -> None:
         self._beats += 1
-        place = self._place
-        self._folder.write(
-            "heartbeat.json", generation=self.generation, beat=self._beats, state=state, start=place.start, **_host()
-        )
+        start = self._worker.start
+        self._folder.write("heartbeat.json", generation=self.generation, beat=self._beats, state=state, start=start, **_host())
 
 
 def newest_generation(folder: JobFolder) -> tuple[int, dict[str, Any]]:
@@ -104,11 +102,11 @@ def newest_generation(folder: JobFolder) -> tuple[int, dict[str, Any]]:
     return int(names[-1].removeprefix("generation-").removesuffix(".json")), unknown | (folder.read(names[-1]) or {})
 
 
-def may_follow(folder: JobFolder, newest: int, holder: dict[str, Any], place: Worker) -> bool:
+def may_follow(folder: JobFolder, newest: int, holder: dict[str, Any], worker: Worker) -> bool:
     """Say whether the newest generation works no more; waits `STOPPED` seconds for a sign of life where that is unknown."""
     first = folder.read("heartbeat.json") or {}
     mine = first.get("generation") == newest
-    if newest == 0 or holder["job"] == place.job or (mine and first["state"] != "running"):
+    if newest == 0 or holder["job"] == worker.job or (mine and first["state"] != "running"):
         return True
     if holder["host"] == _host()["host"] and not Path(f"/proc/{holder['pid']}").exists():
         return True
@@ -120,15 +118,15 @@ def may_follow(folder: JobFolder, newest: int, holder: dict[str, Any], place: Wo
     return True
 
 
-def _create(folder: JobFolder, generation: int, place: Worker) -> bool:
+def _create(folder: JobFolder, generation: int, worker: Worker) -> bool:
     """Create the file of a generation; False where another process was faster."""
     try:
         with (folder.path / f"generation-{generation:06d}.json").open("x") as file:
-            file.write(json.dumps({"job": place.job, "start": place.start, "time": now(), **_host()}) + "\n")
+            file.write(json.dumps({"job": worker.job, "start": worker.start, "time": now(), **_host()}) + "\n")
     except FileExistsError:
         return False
     return True
 
 
 def _host() -> dict[str, Any]:
-    return {"host": os.environ.get("SLURMD_NODENAME", socket.gethostname()), "pid": os.getpid()}
+    return {"host": node_name(), "pid": os.getpid()}

@@ -11,7 +11,7 @@ from types import FrameType
 from dsva.exit_codes import DONE, of_child
 from dsva.train.stopping import handle, restore
 from launch.jobs.children import this_code
-from launch.jobs.rendezvous import START
+from launch.jobs.worker import START
 
 GRACE = 20.0  # seconds that processes have to end after one of them has failed
 

@@ -17,7 +17,7 @@ from submitit.slurm.slurm import _make_sbatch_string
 
 from dsva.config import Section
 from dsva.train.stopping import SIGNAL_SECONDS
-from launch.jobs.rendezvous import START
+from launch.jobs.worker import START
 from launch.settings import read
 from shards.errors import UserError
 

@@ -7,14 +7,15 @@ the job array, LIMIT how often a run may crash without getting further, and CODE
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 from dsva.exit_codes import DONE, FAULT, HUNG, MISTAKE, signal_of
+from dsva.processes.environment import SlurmJob
 from launch.jobs.folder import JobFolder
 from launch.jobs.lease import may_follow, newest_generation
-from launch.jobs.rendezvous import Worker
+from launch.jobs.worker import Worker
+from launch.slurm import client
 from launch.slurm.retry import retry
 
 
@@ -56,24 +57,25 @@ def described(code: int) -> str:
 
 def main(runs: str, limit: str, code: str) -> None:
     """Requeue the job of this batch script if it shall start again."""
-    place = Worker.of(os.environ)
-    run = json.loads(Path(runs).read_text())[int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))]
+    job, worker = SlurmJob.of(os.environ), Worker.of(os.environ)
+    assert job is not None, "the batch script of a job calls this"
+    run = json.loads(Path(runs).read_text())[job.index]
     folder = JobFolder(Path(run))
-    if not may_follow(folder, *newest_generation(folder), place):
+    if not may_follow(folder, *newest_generation(folder), worker):
         sys.exit(f"{run} is another job's: it is left alone")
     try:
-        again = may_restart(folder, place.start, int(code), int(limit), _cancelled())
+        again = may_restart(folder, worker.start, int(code), int(limit), _cancelled(job.number))
     except OSError as error:  # without a note of its crashes it might start again for ever
         sys.exit(f"{run}: {described(int(code))}, and this cannot be noted: {error}")
     if again:
         print(f"{run}: {described(int(code))}: starting again", flush=True)
-        retry(lambda: subprocess.run(["scontrol", "requeue", place.job], check=True, timeout=60))
+        retry(lambda: client.requeue(job.name))
 
 
-def _cancelled() -> bool:
-    command, shown = ["scontrol", "-o", "show", "job", os.environ["SLURM_JOB_ID"]], [""]
-    retry(lambda: shown.append(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout))
-    return "JobState=CANCELLED" in shown[-1]
+def _cancelled(job: str) -> bool:
+    said = [False]
+    retry(lambda: said.append(client.is_cancelled(job)))
+    return said[-1]
 
 
 if __name__ == "__main__":

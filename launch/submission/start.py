@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from launch.jobs.local import run_here
 from launch.slurm import batch as slurm
 from launch.slurm.arrays import spread
 from launch.slurm.batch import ClusterConfig
-from launch.slurm.client import array_limit
+from launch.slurm.client import answers, array_limit, array_of
 from launch.submission import snapshot
 from launch.submission.job import Job
 from shards.errors import UserError
@@ -127,7 +126,7 @@ def write_down(config: Config) -> Path:
     return config.run.dir
 
 
-def where(asked: Where) -> Where:
+def decide(asked: Where) -> Where:
     """Return where `auto` leads on this machine: to Slurm if one answers.
 
     Raises:
@@ -135,37 +134,33 @@ def where(asked: Where) -> Where:
     """
     if asked in ("local", "debug"):
         return asked
-    try:
-        subprocess.run(["scontrol", "ping"], capture_output=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
-        if asked == "auto":
-            return "local"
-        raise UserError(
-            "--cluster slurm, but no Slurm answers here: log in to a node of the cluster, or give --cluster local"
-        ) from None
-    return "slurm"
+    if answers():
+        return "slurm"
+    if asked == "slurm":
+        raise UserError("--cluster slurm, but no Slurm answers here: log in to a node of the cluster, or give --cluster local")
+    return "local"
 
 
-def check_place(place: Where, folder: Path, cluster: ClusterConfig) -> None:
-    """Refuse what cannot be started at `place`, before anything is written; `folder` is where the submission is kept.
+def check_where(where: Where, folder: Path, cluster: ClusterConfig) -> None:
+    """Refuse what cannot be started at `where`, before anything is written; `folder` is where the submission is kept.
 
     Raises:
         UserError: several nodes are asked for on one machine, or the folder's name is none for Slurm.
     """
-    if place == "slurm":
+    if where == "slurm":
         slurm.check_folder(folder)
-    elif place == "local" and cluster.nodes > 1:
+    elif where == "local" and cluster.nodes > 1:
         raise UserError(f"--nodes {cluster.nodes} on one machine: leave it out, or give --cluster slurm")
 
 
-def start(runs: Sequence[Path], name: str, folder: Path, place: Where, cluster: ClusterConfig, at_once: int) -> Iterator[Queued]:
+def start(runs: Sequence[Path], name: str, folder: Path, where: Where, cluster: ClusterConfig, at_once: int) -> Iterator[Queued]:
     """Start runs that were written down: queue them all, or carry them out one after another.
 
     Args:
         runs: run directories.
         name: of the Slurm job.
         folder: where the submission is kept: its code, its list of runs, scripts and output.
-        place: `slurm`, `local` (processes of their own) or `debug` (this process alone).
+        where: `slurm`, `local` (processes of their own) or `debug` (this process alone).
         cluster: what is asked of Slurm; its number of processes counts here, too.
         at_once: how many may run at the same time on Slurm.
 
@@ -175,13 +170,13 @@ def start(runs: Sequence[Path], name: str, folder: Path, place: Where, cluster: 
     Raises:
         SystemExit: a run that was carried out here ended with another exit code than 0.
     """
-    if place == "slurm":
+    if where == "slurm":
         return queue([Job(run) for run in runs], name, folder, cluster, at_once)
-    if place == "debug":
+    if where == "debug":
         forget_others(os.environ)
     code = DONE
     for run in runs:
-        ended = Job(run)() if place == "debug" else run_here(run, cluster.processes)
+        ended = Job(run)() if where == "debug" else run_here(run, cluster.processes)
         code = code or ended
         if signal_of(ended) in SIGNALS:  # who stops one run, by Ctrl-C say, wants no other to begin
             break
@@ -211,14 +206,14 @@ def queue(jobs: Sequence[Work], name: str, folder: Path, cluster: ClusterConfig,
             shutil.rmtree(submission)
             others = f" ({share.jobs.start} of {len(jobs)} jobs are queued; the same command goes on with the others)"
             raise UserError(f"{error}{others if queued else ''}") from None
-        queued.append(numbers[0].split("_")[0])
+        queued.append(array_of(numbers[0]))
         yield from (Queued(number, submission / f"{number}_0_log.out") for number in numbers)
 
 
 def show_script(runs: int, name: str, folder: Path, cluster: ClusterConfig, at_once: int, console: Console) -> None:
     """Print the batch scripts that `start` would submit, one for each array, and submit nothing."""
     slurm.check_folder(folder)
-    limit = array_limit() if where("auto") == "slurm" else runs
+    limit = array_limit() if decide("auto") == "slurm" else runs
     for number, share in enumerate(spread(runs, at_once, limit), _number(folder)):
         text = slurm.script(cluster, name, folder / f"{number:04d}", share.jobs.stop - share.jobs.start, share.at_once)
         console.print(text, markup=False, highlight=False, soft_wrap=True)

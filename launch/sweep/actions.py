@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from launch.jobs.folder import JobFolder
-from launch.slurm.client import ask, release_held
+from launch.slurm import client
+from launch.slurm.client import array_of, release_held
 from launch.submission import start
 from launch.submission.start import Where
 from launch.sweep.plan import MANIFEST, Cell, Manifest, Planned, SweepConfig, expand
@@ -42,7 +43,7 @@ def extend(file_sweep: SweepConfig, folder: Path) -> list[Planned]:
     return new
 
 
-def queue_cells(folder: Path, cells: Sequence[Cell], place: Where, partition: str | None) -> Iterator[str]:
+def queue_cells(folder: Path, cells: Sequence[Cell], where: Where, partition: str | None) -> Iterator[str]:
     """Start cells, as job arrays on Slurm, in another partition than the sweep's if one is given; yield their jobs.
 
     Raises:
@@ -56,7 +57,7 @@ def queue_cells(folder: Path, cells: Sequence[Cell], place: Where, partition: st
         for counted in ("crashes.json", "kept.json"):
             (job.path / counted).unlink(missing_ok=True)
     submissions = folder.absolute() / "slurm"
-    started = start.start([job.run for job in runs], folder.absolute().name, submissions, place, cluster, sweep.at_once)
+    started = start.start([job.run for job in runs], folder.absolute().name, submissions, where, cluster, sweep.at_once)
     for job, queued in zip(runs, started, strict=False):
         job.write("submitted.json", job=queued.number, log=str(queued.log))
         yield queued.number
@@ -66,7 +67,7 @@ def cancel(found: Sequence[State], folder: Path, besides: Sequence[str]) -> int:
     """Cancel the jobs of cells that run or wait, which save first, and other jobs `besides`; return how many cells it were."""
     jobs = [job for state in found if state.name in ("RUNNING", "PENDING") and (job := job_of(folder, state.cell))]
     if jobs or besides:
-        ask("scancel", *besides, *jobs)
+        client.cancel([*besides, *jobs])
     return len(jobs)
 
 
@@ -77,7 +78,7 @@ def repeatable(folder: Path) -> list[Cell]:
 
 def release(folder: Path, manifest: Manifest) -> int:
     """Let the cells go that Slurm holds though nobody asked for it; return how many."""
-    arrays = {job.split("_")[0] for cell in manifest.cells if (job := job_of(folder, cell))}
+    arrays = {array_of(job) for cell in manifest.cells if (job := job_of(folder, cell))}
     return release_held(arrays) if arrays else 0
 
 

@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from launch.jobs.lock import alone
 from launch.slurm.batch import ClusterConfig
-from launch.slurm.client import alone
 from launch.submission.estimate import print_estimates
-from launch.submission.start import Where, check_place, show_script, where
+from launch.submission.start import Where, check_where, decide, show_script
 from launch.sweep.actions import begin, measured, queue_cells, release, repeatable, tail
 from launch.sweep.actions import cancel as cancel_cells
 from launch.sweep.actions import extend as add_cells
@@ -28,7 +28,7 @@ app = typer.Typer(help="Many runs as one: every split, protocol and seed, one ta
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the sweep.", show_default=False)]
 File = Annotated[Path, typer.Argument(help="Sweep file, such as configs/sweeps/aid.yaml.", show_default=False)]
-Place = Annotated[Where, typer.Option("--cluster", help="Where: Slurm if it is there, else local; debug is this very process.")]
+Cluster = Annotated[Where, typer.Option("--cluster", help="Where: Slurm if it is there, else local; debug is this very process.")]
 Partition = Annotated[str | None, typer.Option(help="As Slurm means it; none takes the sweep file's.")]
 
 
@@ -37,7 +37,7 @@ def start(
     file: File,
     folder: Folder,
     overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value, for every cell.", show_default=False)] = None,
-    place: Place = "auto",
+    where: Cluster = "auto",
     partition: Partition = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every cell, print the batch script, queue nothing.")] = False,
 ) -> None:
@@ -48,29 +48,29 @@ def start(
         _describe(cells, sweep.cluster, None, console)
         show_script(len(cells), folder.absolute().name, folder.absolute() / "slurm", sweep.cluster, sweep.at_once, console)
         return
-    to = where(place)
-    check_place(to, folder.absolute(), sweep.cluster)
+    to = decide(where)
+    check_where(to, folder.absolute(), sweep.cluster)
     with alone(folder):
         _describe(begin(sweep, overrides or [], folder), sweep.cluster, None, console)
         _queue_open(folder, to, partition, console)
 
 
 @app.command()
-def extend(file: File, folder: Folder, place: Place = "auto", partition: Partition = None) -> None:
+def extend(file: File, folder: Folder, where: Cluster = "auto", partition: Partition = None) -> None:
     """Add the cells that the sweep file has gained, more seeds or splits say; no cell that is there runs again."""
-    console, to = Console(soft_wrap=True, highlight=False), where(place)
+    console, to = Console(soft_wrap=True, highlight=False), decide(where)
     with alone(folder):
         before = Manifest.read(folder)
         sweep = read_sweep(file)
-        check_place(to, folder.absolute(), sweep.cluster)
+        check_where(to, folder.absolute(), sweep.cluster)
         _describe(add_cells(sweep, folder), sweep.cluster, measured(folder, before), console)
         _queue_open(folder, to, partition, console, new_only=len(before.cells))
 
 
 @app.command()
-def retry(folder: Folder, place: Place = "auto", partition: Partition = None) -> None:
+def retry(folder: Folder, where: Cluster = "auto", partition: Partition = None) -> None:
     """Queue what failed or was cancelled, and let go what Slurm holds; each continues from its newest checkpoint."""
-    to = where(place)
+    to = decide(where)
     with alone(folder):
         if held := release(folder, Manifest.read(folder)):
             print(f"{held} cells that Slurm held are released")
@@ -137,7 +137,7 @@ def _describe(new: Sequence[Planned], cluster: ClusterConfig, images_per_second:
     print_estimates([planned.estimate for planned in new], cluster, console, images_per_second)
 
 
-def _queue_open(folder: Path, place: Where, partition: str | None, console: Console, new_only: int = 0) -> None:
+def _queue_open(folder: Path, where: Where, partition: str | None, console: Console, new_only: int = 0) -> None:
     """Queue the cells that failed or were never started, from number `new_only` on."""
     manifest = Manifest.read(folder)
     names = {cell.name for cell in manifest.cells[new_only:]}
@@ -147,7 +147,7 @@ def _queue_open(folder: Path, place: Where, partition: str | None, console: Cons
         return
     queued: list[str] = []
     try:
-        for job in queue_cells(folder, cells, place, partition):
+        for job in queue_cells(folder, cells, where, partition):
             queued.append(job)
     finally:
         follow(folder, queued, partition)

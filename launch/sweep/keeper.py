@@ -10,8 +10,9 @@ from pathlib import Path
 
 from dsva.exit_codes import DONE, FAULT
 from launch.jobs.folder import JobFolder
+from launch.jobs.lock import alone
 from launch.slurm.batch import ClusterConfig
-from launch.slurm.client import alone, queued
+from launch.slurm.client import array_of, queued
 from launch.slurm.retry import retry
 from launch.submission import start
 from launch.sweep.actions import queue_cells, release
@@ -71,7 +72,7 @@ class Keeper:
 
 def follow(folder: Path, jobs: Sequence[str], partition: str | None) -> None:
     """Queue a keeper that runs when all of `jobs` have ended, whatever their end; say so where Slurm refuses it."""
-    arrays = sorted({job.split("_")[0] for job in jobs if job})
+    arrays = sorted({array_of(job) for job in jobs if job})
     if not arrays:
         return
     own = Manifest.read(folder).sweep.cluster

@@ -1,7 +1,7 @@
 """What has become of each cell: our own notes first, then Slurm's queue, then its accounts."""
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,9 +10,8 @@ from typing import Any, Literal, Self
 
 from launch.jobs.folder import JobFolder, now
 from launch.jobs.lease import STOPPED
-from launch.slurm.client import HELD, ask, queued
+from launch.slurm.client import HELD, accounted, queued
 from launch.sweep.plan import Cell, Manifest
-from shards.errors import UserError
 
 Name = Literal["COMPLETE", "RUNNING", "PENDING", "FAILED", "NEW"]
 ENDINGS = {
@@ -103,7 +102,7 @@ def states(sweep: Path, manifest: Manifest) -> list[State]:
     with ThreadPoolExecutor(READERS) as readers:
         notes = list(readers.map(_Notes.read, [folder_of(sweep, cell) for cell in manifest.cells]))
     queue = queued() if any(note.job for note in notes) else {}
-    accounts = _accounts({note.job for note in notes if note.job and note.job not in queue and not (note.done or note.failed)})
+    accounts = accounted({note.job for note in notes if note.job and note.job not in queue and not (note.done or note.failed)})
     return [_state(cell, note, manifest, queue, accounts) for cell, note in zip(manifest.cells, notes, strict=True)]
 
 
@@ -176,15 +175,3 @@ def _full(notes: _Notes) -> str:
 
 def _age(time: str) -> float:
     return (datetime.fromisoformat(now()) - datetime.fromisoformat(time)).total_seconds()
-
-
-def _accounts(jobs: Iterable[str]) -> dict[str, str]:
-    """Return how jobs ended that are no longer in the queue; nothing on clusters that keep no accounts."""
-    wanted = sorted({job.split("_")[0] for job in jobs})
-    if not wanted:
-        return {}
-    try:
-        lines = ask("sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={','.join(wanted)}", "--format=JobID,State")
-    except UserError:
-        return {}
-    return dict(line.split("|", 1) for line in lines)

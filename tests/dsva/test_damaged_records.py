@@ -104,7 +104,7 @@ def test_a_damaged_configuration_is_compared_with_what_a_job_was_asked_for(tiny:
 
 @pytest.mark.parametrize(("count", "told"), [("x", False), ("", False), ("0", False), ("2", True)])
 def test_a_count_of_restarts_that_is_none_stops_no_run(tmp_path: Path, count: str, told: bool) -> None:
-    why = why_started(tmp_path, {"SLURM_RESTART_COUNT": count, "SLURM_JOB_ID": "7"})
+    why = why_started(tmp_path, {"SLURM_RESTART_COUNT": count, "SLURM_JOB_ID": "7", "SLURM_PROCID": "0"})
     assert ("restart 2 of Slurm job 7" in why) is told
 
 

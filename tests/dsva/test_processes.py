@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dsva.processes.environment import ALONE, first_host, from_slurm, position
+from dsva.processes.environment import ALONE, first_host, position
 from dsva.processes.joining import described, join, nccl_choices
+from dsva.processes.rendezvous import from_slurm, ports
 from shards.errors import UserError
 
 STEP = {"SLURM_JOB_ID": "12345", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "16", "SLURM_PROCID": "9", "SLURM_LOCALID": "1"}
@@ -19,7 +20,7 @@ def test_slurm_task_becomes_a_rank() -> None:
         "WORLD_SIZE": "16",
         "LOCAL_RANK": "1",
         "MASTER_ADDR": "gpu03",
-        "MASTER_PORT": "22345",
+        "MASTER_PORT": str(next(ports("12345.0"))),
     }
 
 

@@ -104,6 +104,7 @@ def test_a_signal_before_the_first_step_takes_none(
     monkeypatch.undo()
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
     monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_PROCID", "0")
     assert loop.run(config, Console(file=said)) == 0
     why = json.loads((tmp_path / "RUN" / "starts.jsonl").read_text().splitlines()[-1])["why"]
     assert why == f"after: stopped by {number.name} and saved; restart 2 of Slurm job 17"

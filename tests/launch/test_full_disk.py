@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 
 from dsva.exit_codes import MISTAKE
-from launch.jobs import lease as claim
+from dsva.processes.environment import ALONE
+from launch.jobs import lease
 from launch.jobs.folder import JobFolder
 from launch.jobs.lease import Lease
-from launch.jobs.rendezvous import Worker
+from launch.jobs.worker import Worker
 from launch.slurm import requeue
 from launch.submission import job
 from launch.submission.job import Job
 
-PLACE = Worker(0, 1, 0, "1", "1-0")
+WORKER = Worker(ALONE, "1", "1-0")
 
 
 @contextmanager
@@ -62,9 +63,9 @@ def test_a_reason_that_cannot_be_noted_is_in_the_output(tmp_path: Path, capsys: 
 def test_a_heart_goes_on_beating_when_there_is_room_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(claim, "BEAT", 0.01)
+    monkeypatch.setattr(lease, "BEAT", 0.01)
     folder = JobFolder(tmp_path)
-    with Lease(folder, PLACE):
+    with Lease(folder, WORKER):
         with no_room():
             time.sleep(0.1)
             before = folder.read("heartbeat.json")
@@ -72,7 +73,7 @@ def test_a_heart_goes_on_beating_when_there_is_room_again(
         while folder.read("heartbeat.json") == before:
             assert time.monotonic() < end
     assert "no heartbeat in" in capsys.readouterr().err
-    with Lease(folder, PLACE) as again, no_room():
+    with Lease(folder, WORKER) as again, no_room():
         again.release("ended")
 
 
@@ -81,6 +82,7 @@ def test_a_crash_that_cannot_be_counted_is_not_tried_again(tmp_path: Path, monke
     runs.write_text(json.dumps([str(tmp_path)]))
     (tmp_path / "job").mkdir()
     monkeypatch.setenv("SLURM_JOB_ID", "1")
-    monkeypatch.setattr(requeue, "_cancelled", lambda: False)
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setattr(requeue, "_cancelled", lambda job: False)
     with no_room(), pytest.raises(SystemExit, match=r"a process died of SIGKILL .* and this cannot be noted"):
         requeue.main(str(runs), "3", "137")

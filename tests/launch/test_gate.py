@@ -8,12 +8,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dsva.config import dump, load
+from dsva.processes.environment import ALONE
 from dsva.run_directory import ASKED, RESULTS
 from dsva.runs.gate import Standing, admit
 from launch.cli.main import app
 from launch.jobs.folder import JobFolder
 from launch.jobs.lease import Lease
-from launch.jobs.rendezvous import Worker
+from launch.jobs.worker import Worker
 from launch.slurm import requeue
 from launch.submission.job import Job
 from launch.submission.start import resolved
@@ -145,7 +146,7 @@ def test_a_job_that_finds_another_at_work_leaves_its_notes_alone(tmp_path: Path,
     monkeypatch.setattr("launch.jobs.lease.STOPPED", 2.0)
     monkeypatch.setattr("launch.jobs.lease.BEAT", 0.1)
     folder = JobFolder(tmp_path)
-    with Lease(folder, Worker(0, 1, 0, "1", "1-0")):
+    with Lease(folder, Worker(ALONE, "1", "1-0")):
         with pytest.raises(SystemExit, match="2"):
             Job(tmp_path)()
         (tmp_path / "runs.json").write_text(json.dumps([str(tmp_path)]))

@@ -22,7 +22,7 @@ LONG = ["train.steps=100000", "run.log_every=1"]
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A current folder with others in it that are called like the packages of the project."""
     for name in ("shards", "launch", "dsva"):
         (tmp_path / "here" / name).mkdir(parents=True)
@@ -44,16 +44,16 @@ def stop(process: "subprocess.Popen[bytes]", number: signal.Signals, ready: Call
     assert process.wait(60) == 128 + number
 
 
-def test_a_terminal_that_is_closed_stops_both_processes_of_a_run(overrides: list[str], place: Path) -> None:
-    folder = JobFolder(place / "run")
+def test_a_terminal_that_is_closed_stops_both_processes_of_a_run(overrides: list[str], outside: Path) -> None:
+    folder = JobFolder(outside / "run")
     command = ["submit", CONFIG, *overrides, *LONG, f"run.dir={folder.run}", "--cluster=local", "--tasks-per-node=2"]
     stop(begin(*command, left={"WORLD_SIZE": "1", "LOCAL_RANK": "0"}), signal.SIGHUP, folder.metrics)
     assert folder.step() > 0
     assert f"stopped by SIGHUP and saved at step {folder.step()}" in str(folder.failed())
 
 
-def test_who_stops_a_sweep_stops_all_of_it(overrides: list[str], place: Path) -> None:
-    sweep, file = place / "sweep", place / "sweep.yaml"
+def test_who_stops_a_sweep_stops_all_of_it(overrides: list[str], outside: Path) -> None:
+    sweep, file = outside / "sweep", outside / "sweep.yaml"
     file.write_text(SWEEP)
     process = begin("sweep", "start", file, sweep, *overrides, *LONG, left={"LOCAL_RANK": "0", "RANK": "0"})
     stop(process, signal.SIGUSR1, lambda: list(sweep.glob("cells/*/metrics.jsonl")))

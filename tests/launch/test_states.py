@@ -25,7 +25,7 @@ def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
     made = Manifest.model_validate({"sweep": sweep, "overrides": [], "cells": [cell]})
     folder_of(tmp_path, made.cells[0]).write("submitted.json", job="7_0", log="")
     monkeypatch.setattr(state, "queued", dict)
-    monkeypatch.setattr(state, "_accounts", lambda jobs: {})
+    monkeypatch.setattr(state, "accounted", lambda jobs: {})
     return made
 
 
@@ -44,7 +44,7 @@ def look(sweep: Path, manifest: Manifest) -> State:
     ],
 )
 def test_the_accounts_say_why(manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, said: str) -> None:
-    monkeypatch.setattr(state, "_accounts", lambda jobs: {"7_0": ending})
+    monkeypatch.setattr(state, "accounted", lambda jobs: {"7_0": ending})
     found = look(tmp_path, manifest)
     assert (found.name, found.reason) == ("FAILED", said)
 
@@ -55,7 +55,7 @@ def test_the_accounts_say_why(manifest: Manifest, tmp_path: Path, monkeypatch: p
 def test_only_what_slurm_ended_unasked_and_unexplained_is_silent(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, silent: bool
 ) -> None:
-    monkeypatch.setattr(state, "_accounts", lambda jobs: {"7_0": ending})
+    monkeypatch.setattr(state, "accounted", lambda jobs: {"7_0": ending})
     assert look(tmp_path, manifest).silent == silent
     folder_of(tmp_path, manifest.cells[0]).fail("a reason", 1)
     assert not look(tmp_path, manifest).silent
@@ -65,7 +65,7 @@ def test_a_keeper_takes_a_cell_up_again_until_it_gets_no_further(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, taken, followed = folder_of(tmp_path, manifest.cells[0]), [], []
-    monkeypatch.setattr(state, "_accounts", lambda jobs: {"7_0": "TIMEOUT"})
+    monkeypatch.setattr(state, "accounted", lambda jobs: {"7_0": "TIMEOUT"})
     monkeypatch.setattr(keeper, "release", lambda *_: 0)
 
     def take(_: Path, cells: list[Cell], place: str, partition: str) -> list[str]:
@@ -113,7 +113,7 @@ def test_a_cluster_that_wants_no_keeper_gets_none_and_it_is_said(
 def test_a_job_that_only_the_accounts_know_is_lost_after_a_while(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state, "_accounts", lambda jobs: {"7_0": "RUNNING"})
+    monkeypatch.setattr(state, "accounted", lambda jobs: {"7_0": "RUNNING"})
     assert look(tmp_path, manifest).name == "PENDING"
     note = JobFolder(tmp_path / "cells" / "a").path / "submitted.json"
     note.write_text(json.dumps({"job": "7_0", "time": "2026-01-01T00:00:00+00:00"}))
@@ -126,7 +126,7 @@ def test_a_job_that_slurm_holds_says_how_it_goes_on(manifest: Manifest, tmp_path
 
 
 def test_a_disk_without_room_may_be_why(manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "_accounts", lambda jobs: {"7_0": "FAILED"})
+    monkeypatch.setattr(state, "accounted", lambda jobs: {"7_0": "FAILED"})
     monkeypatch.setattr(state.shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(0))
     run = tmp_path / "cells" / "a"
     assert f"; the file system of {run} is full; its checkpoint is of step 0" in look(tmp_path, manifest).reason

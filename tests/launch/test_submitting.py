@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from launch.cli.main import app
 from launch.jobs.folder import JobFolder
 from launch.submission.snapshot import take
-from launch.submission.start import where
+from launch.submission.start import decide
 from shards.errors import UserError
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "aid_25_5.yaml"
@@ -39,10 +39,10 @@ def test_a_run_in_this_very_process_is_done_once(overrides: list[str], tmp_path:
 
 @pytest.mark.usefixtures("no_slurm")
 def test_without_slurm_auto_is_here_and_slurm_is_refused() -> None:
-    assert where("auto") == "local"
-    assert where("debug") == "debug"
+    assert decide("auto") == "local"
+    assert decide("debug") == "debug"
     with pytest.raises(UserError, match="no Slurm answers here"):
-        where("slurm")
+        decide("slurm")
 
 
 @pytest.mark.usefixtures("no_slurm")

@@ -1,6 +1,5 @@
 """Packing in parts: any order, killed or done twice, the same bytes; and what stops it."""
 
-import fcntl
 import os
 from itertools import chain
 from pathlib import Path
@@ -10,6 +9,7 @@ from rich.console import Console
 
 from shards.distributed_pack import DistributedPack, finished, pack_part, plan_parts, sizes
 from shards.errors import UserError
+from shards.locks import TOGETHER
 from shards.plan import Options
 from shards.sources import open_source
 from shards.work import locked, working
@@ -54,7 +54,7 @@ def test_whoever_ends_last_makes_the_set_and_nobody_while_a_part_is_at_work(imag
     target = tmp_path / "SET"
     made = plan(images, target, 2)
     pack_part(target, made.fingerprint, made.shards[0])
-    with locked(working(target), fcntl.LOCK_SH):
+    with locked(working(target), TOGETHER, wait=True):
         pack_part(target, made.fingerprint, made.shards[1])
         assert not target.exists()
         with pytest.raises(UserError, match="being written by another process"):
