@@ -4,7 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from launch.slurm.client import HELD, array_limit, queued, release_held
+from launch.slurm.client import (
+    HELD,
+    accounted,
+    answers,
+    array_limit,
+    cancel,
+    is_cancelled,
+    is_preempted,
+    queued,
+    release_held,
+    requeue,
+)
 from shards.errors import UserError
 
 QUEUE = f"""7_0|RUNNING|None
@@ -53,3 +64,48 @@ def test_silence_is_no_empty_queue(slurm: Path) -> None:
     (slurm.parent / "squeue").write_text("#!/bin/sh\nexit 1\n")
     with pytest.raises(UserError, match="squeue does not answer"):
         queued()
+
+
+def say(slurm: Path, program: str, text: str) -> None:
+    """Have a program print this text, after it was noted what it was told."""
+    (slurm.parent / program).write_text(f'#!/bin/sh\necho {program} "$@" >> {slurm}\ncat << EOF\n{text}\nEOF\n')
+    (slurm.parent / program).chmod(0o755)
+
+
+def test_jobs_are_ended_and_queued_again(slurm: Path) -> None:
+    say(slurm, "scancel", "")
+    cancel(["7_1", "8"])
+    requeue("7_0")
+    assert slurm.read_text() == "scancel 7_1 8\nrequeue 7_0\n"
+
+
+def test_the_accounts_are_asked_for_whole_arrays_and_may_not_be_kept(slurm: Path) -> None:
+    assert accounted([]) == {}
+    assert accounted(["7_0"]) == {}, "no program of that name"
+    say(slurm, "sacct", "7_0|TIMEOUT\n7_1|CANCELLED by 0\n8|COMPLETED")
+    assert accounted(["7_1", "8", "7_0"]) == {"7_0": "TIMEOUT", "7_1": "CANCELLED by 0", "8": "COMPLETED"}
+    assert "--jobs=7,8 " in slurm.read_text()
+
+
+@pytest.mark.parametrize(
+    ("shown", "cancelled", "preempted"),
+    [
+        ("JobId=7 JobState=CANCELLED PreemptTime=None", True, False),
+        ("JobId=7 JobState=COMPLETING PreemptTime=2026-01-01T00:00:00", False, True),
+        ("JobId=7 JobState=RUNNING PreemptTime=Unknown", False, False),
+        ("JobId=7 JobState=RUNNING", False, False),
+    ],
+)
+def test_why_a_job_ends(slurm: Path, shown: str, cancelled: bool, preempted: bool) -> None:
+    say(slurm, "scontrol", shown)
+    assert (is_cancelled("7"), is_preempted("7")) == (cancelled, preempted)
+    assert slurm.read_text() == "scontrol -o show job 7\n" * 2
+
+
+def test_a_controller_that_is_away_answers_nothing(slurm: Path) -> None:
+    assert answers()
+    (slurm.parent / "scontrol").write_text("#!/bin/sh\nexit 1\n")
+    assert not answers()
+    assert not is_preempted("7")
+    with pytest.raises(UserError, match="scontrol does not answer"):
+        is_cancelled("7")
