@@ -3,49 +3,18 @@
 The docstring under each field is its documentation; `dsva config` prints them.
 """
 
-import difflib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from dsva.yaml_files import Dumper, parse, read_mapping
+from dsva import settings
+from dsva.settings import SHOWN, FileBeside, FolderOrHubId, Section
 from shards.errors import UserError
-from shards.files import has_control
 
-SHOWN = 200  # characters of a value that a message repeats
-
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, and closed to keys that it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _plain_text(cls, value: Any, info: ValidationInfo) -> Any:
-        # Values go into batch scripts, file names and terminals, where a line end would begin a line of its own.
-        kind = cls.model_fields[str(info.field_name)].annotation
-        if not (isinstance(kind, type) and issubclass(kind, Section)):  # which checks its own fields
-            for text in _texts(value):
-                if has_control(text):
-                    raise ValueError(
-                        f"{text[:SHOWN]!r} has a control character, a line end or bytes that are no UTF-8: leave it out"
-                    )
-        return value
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield all strings in a tree of plain values, names of keys included."""
-    if isinstance(value, str | Path):
-        yield str(value)
-    elif isinstance(value, dict):
-        yield from (text for pair in value.items() for part in pair for text in _texts(part))
-    elif isinstance(value, list | tuple):
-        yield from (text for part in value for text in _texts(part))
+Backbone = Annotated[str, FolderOrHubId(but=("random",))]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DataConfig(Section):
@@ -88,9 +57,9 @@ class DataConfig(Section):
 class ClassesConfig(Section):
     """Which classes are seen, which are unseen, and how classes are described."""
 
-    attributes: Path = Path("class_attributes.json")
+    attributes: FileBeside = Path("class_attributes.json")
     """Table of classes x attributes (JSON with classes, groups, matrix)."""
-    splits: Path | None = None
+    splits: FileBeside | None = None
     """JSON file of named class splits, each with a list `seen` and a list `unseen`; none takes the shard set's own."""
     split: str = "own"
     """Name of the class split in that file; or `random:SEED:UNSEEN`, which draws that many unseen classes of the shard set."""
@@ -115,7 +84,7 @@ class ValidationConfig(Section):
 class ModelConfig(Section):
     """The network."""
 
-    backbone: str = "random"
+    backbone: Backbone = "random"
     """`random` (from the sizes below), a local folder, or a hub id such as `openai/clip-vit-base-patch32`."""
     width: int = Field(128, ge=8, le=1 << 14)
     """Random backbone: token width."""
@@ -181,9 +150,6 @@ class LossConfig(Section):
         return self
 
 
-Decay = Annotated[float, Field(ge=0, lt=1)]
-
-
 class OptimizerConfig(Section):
     """AdamW and the learning rate, which is a function of the step."""
 
@@ -222,7 +188,7 @@ class TrainConfig(Section):
     """How several processes share the work: each holds all (`ddp`), or DeepSpeed cuts the optimizer's state (`zero1`), the
     gradients too (`zero2`), the weights too (`zero3`) over them; torch's own fully_shard (`fsdp2`) cuts what `zero3` does.
     Checkpoints fit every engine and number of processes."""
-    deepspeed: Path | None = None
+    deepspeed: FileBeside | None = None
     """JSON file with more of DeepSpeed's settings, such as offloading; it cannot contradict this configuration."""
     precision: Literal["no", "bf16"] = "no"
     """Mixed precision of the forward and backward passes."""
@@ -283,6 +249,8 @@ class RunConfig(Section):
 class Config(Section):
     """An experiment."""
 
+    all_keys: ClassVar[str] = "`dsva config` lists all keys"
+
     data: DataConfig = DataConfig()
     classes: ClassesConfig = ClassesConfig()
     validation: ValidationConfig = ValidationConfig()
@@ -324,87 +292,23 @@ class Config(Section):
 def load(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, apply `section.key=value` overrides, and check every value.
 
-    Paths inside the file that exist relative to it are taken relative to it.
+    Paths that are relative to the file are taken so, see `dsva.settings`.
 
     Raises:
         UserError: unreadable file, unknown key (with the nearest known one), or a value out of range.
     """
     path = Path(path)
-    values = read_mapping(path)
-    for override in overrides:
-        _put(values, override)
-    if text := next((text for text in _texts(values) if "${" in text), None):
+    values = settings.read_values(path, overrides)
+    if text := next((text for text in settings.texts(values) if "${" in text), None):
         raise UserError(f"{path}: {text[:SHOWN]!r} asks for another value, which is not put in its place: write the value itself")
-    return _relative_to(path.parent, check(values, str(path)))
-
-
-def _put(tree: dict[str, Any], override: str) -> None:
-    """Put the value of `section.key=value` into a tree of plain values; parts that aliases share are copied."""
-    key, given, value = override.partition("=")
-    *sections, name = key.split(".")
-    if not given or not all((*sections, name)):
-        raise UserError(f"override {override[:SHOWN]!r} is not of the form section.key=value, such as train.steps=300")
-    for section in sections:
-        below = tree.get(section, {})
-        if not isinstance(below, dict):
-            raise UserError(f"override {override[:SHOWN]!r}: {section} is no section but {below!r}: correct one of them")
-        tree[section] = tree = dict(below)
-    try:
-        read = parse(value)
-    except ValueError as error:
-        raise UserError(f"override {override[:SHOWN]!r} cannot be read as YAML ({error}): correct it") from None
-    # Text without quotes stays as it was typed: YAML would take ` #1` in the name of a folder for a comment, `a: b` for a mapping.
-    as_typed = isinstance(read, str | dict) and value.lstrip()[:1] not in "'\"|>!&*{?"
-    tree[name] = value.strip() if as_typed else read
+    return settings.beside(check(values, str(path)), path.parent)
 
 
 def check(values: Any, source: str) -> Config:
     """Check a tree of plain values; `source` names it in the error sentence."""
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        raise UserError(f"{source}: {sentence(Config, error)}") from None
+    return settings.checked(Config, values, source)
 
 
 def dump(config: Config) -> str:
     """Return the whole configuration as YAML."""
-    return yaml.dump(config.model_dump(mode="json"), Dumper=Dumper, sort_keys=False)
-
-
-def documentation(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield (dotted key, default, description) of every field of the tree."""
-    for name, info in section.model_fields.items():
-        kind = info.annotation
-        if isinstance(kind, type) and issubclass(kind, Section):
-            yield from documentation(kind, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", str(info.default), info.description or ""
-
-
-def sentence(kind: type[Section], error: ValidationError) -> str:
-    """Say what is wrong with the values of a section: an unknown key first, with the nearest known one."""
-    errors = error.errors()
-    first = next((found for found in errors if found["type"] == "extra_forbidden"), errors[0])
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, [*kind.model_fields, *(name for name, _, _ in documentation(kind))], 1, 0.5)
-        if near:
-            return f"there is no key {key!r}; did you mean {near[0]!r}?"
-        listed = "`dsva config` lists all keys" if kind is Config else f"known are {', '.join(kind.model_fields)}"
-        return f"there is no key {key!r}; {listed}"
-    message = first["msg"].removeprefix("Value error, ")
-    if not key:
-        return message
-    return f"{key}: {message}" if first["type"] == "value_error" else f"{key}={repr(first['input'])[:SHOWN]}: {message}"
-
-
-def _relative_to(folder: Path, config: Config) -> Config:
-    def found(path: Path) -> Path:
-        # os.path, because Path.exists raises where a name is too long.
-        elsewhere = path.is_absolute() or os.path.exists(path) or not os.path.exists(folder / path)  # noqa: PTH110
-        return path if elsewhere else folder / path
-
-    splits = found(config.classes.splits) if config.classes.splits else None
-    classes = config.classes.model_copy(update={"attributes": found(config.classes.attributes), "splits": splits})
-    train = config.train.model_copy(update={"deepspeed": config.train.deepspeed and found(config.train.deepspeed)})
-    return config.model_copy(update={"classes": classes, "train": train})
+    return settings.dump(config)

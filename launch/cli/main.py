@@ -77,10 +77,11 @@ def demo(
 
 def show_config() -> None:
     """List every key of the configuration with its default and meaning."""
-    from dsva.config import documentation
+    from dsva.config import Config
+    from dsva.settings import documentation
 
     table = Table("key", "default", "meaning", title="configuration")
-    for row in documentation():
+    for row in documentation(Config):
         table.add_row(*row)
     Console().print(table)
 

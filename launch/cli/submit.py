@@ -48,6 +48,7 @@ def submit(
     what it can and queues again, until the run is complete.
     """
     from dsva.config import load
+    from dsva.settings import absolute
     from launch.jobs.folder import JobFolder
     from launch.slurm.batch import cluster_config
     from launch.submission import start
@@ -58,7 +59,7 @@ def submit(
         "time": time, "partition": partition, "account": account, "qos": qos, "constraint": constraint, "setup": setup,
     }  # fmt: skip
     cluster, console = cluster_config(defaults, changes), Console(soft_wrap=True, highlight=False)
-    settled = start.resolved(load(config, overrides or []))
+    settled = absolute(load(config, overrides or []))
     checked = start.check(settled, cluster.processes)
     if start.complete(settled, checked):
         console.print(f"{settled.run.dir} is complete, there is nothing to start; `dsva eval` scores it again", markup=False)

@@ -15,10 +15,9 @@ from submitit.core.utils import FailedJobError
 from submitit.helpers import clean_env
 from submitit.slurm.slurm import _make_sbatch_string
 
-from dsva.config import Section
+from dsva.settings import Section, read
 from dsva.train.stopping import SIGNAL_SECONDS
 from launch.jobs.worker import START
-from launch.settings import read
 from shards.errors import UserError
 
 # submitit counts the times that a job ran into its time limit and ends it after a few; progress decides here, not that.

@@ -61,26 +61,6 @@ class Checked:
     attributes: int
 
 
-def resolved(config: Config) -> Config:
-    """Return the configuration with absolute paths, which mean the same on every node and from every folder."""
-    data, classes, run, evaluation, model = config.data, config.classes, config.run, config.eval, config.model
-    backbone = Path(model.backbone)
-    validation = evaluation.validation_run.absolute() if evaluation.validation_run else None
-    changed = {
-        "data": data.model_copy(update={"shards": data.shards.absolute()}),
-        "classes": classes.model_copy(
-            update={
-                "attributes": classes.attributes.absolute(),
-                "splits": classes.splits.absolute() if classes.splits else None,
-            }
-        ),
-        "model": model.model_copy(update={"backbone": str(backbone.absolute()) if backbone.is_dir() else model.backbone}),
-        "eval": evaluation.model_copy(update={"validation_run": validation}),
-        "run": run.model_copy(update={"dir": run.dir.absolute()}),
-    }
-    return config.model_copy(update=changed)
-
-
 def check(config: Config, processes: int) -> Checked:
     """Check a run's inputs before it is queued.
 

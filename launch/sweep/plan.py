@@ -4,20 +4,20 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dsva.config import Config, Section, load
+from dsva.config import Config, load
 from dsva.files import write_atomically
 from dsva.runs.identity import FREE
-from launch.settings import read
+from dsva.settings import FileFromHere, Section, absolute, read
 from launch.slurm.batch import ClusterConfig
 from launch.submission.estimate import Estimate
-from launch.submission.start import Checked, check, resolved
+from launch.submission.start import Checked, check
 from shards.errors import UserError
 from shards.files import file_sha256
 
@@ -29,7 +29,7 @@ SAME = FREE - {("train", "accumulation"), ("model", "gradient_checkpointing")}
 class Variant(Section):
     """One split or protocol: what it changes."""
 
-    config: Path | None = None
+    config: FileFromHere | None = None
     """Configuration to begin with, relative to the sweep file; none takes the sweep's own."""
     set: dict[str, Any] = Field(default_factory=dict)
     """Values by dotted key."""
@@ -49,7 +49,7 @@ class Exceptional(Section):
 class SweepConfig(Section):
     """A sweep file, configs/sweeps/*.yaml."""
 
-    config: Path | None = None
+    config: FileFromHere | None = None
     """Configuration to begin with, relative to the sweep file."""
     set: dict[str, Any] = Field(default_factory=dict)
     """Values of every cell, by dotted key."""
@@ -137,21 +137,12 @@ class Manifest(BaseModel):
 
 
 def read_sweep(file: Path) -> SweepConfig:
-    """Read a sweep file, with the paths of its configurations made absolute.
+    """Read a sweep file.
 
     Raises:
         UserError: unreadable, unknown key, or a value out of range.
     """
-    sweep = read(SweepConfig, file, {})
-
-    def beside(path: Path | None) -> Path | None:
-        return None if path is None else (file.parent / path).resolve()
-
-    def variants(named: Mapping[str, Variant]) -> dict[str, Variant]:
-        return {name: variant.model_copy(update={"config": beside(variant.config)}) for name, variant in named.items()}
-
-    changes = {"config": beside(sweep.config), "splits": variants(sweep.splits), "protocols": variants(sweep.protocols)}
-    return sweep.model_copy(update=changes)
+    return read(SweepConfig, file)
 
 
 def expand(sweep: SweepConfig, overrides: Sequence[str], folder: Path) -> list[Planned]:
@@ -207,7 +198,7 @@ def _configuration(sweep: SweepConfig, values: Values, overrides: Sequence[str])
     base = sweep.protocols[protocol].config or sweep.splits[split].config or sweep.config
     if base is None:
         raise UserError(f"the sweep names no `config` for split {split}, protocol {protocol}: add one to the sweep file")
-    return resolved(load(base, [*(f"{key}={json.dumps(value)}" for key, value in changes.items()), *overrides]))
+    return absolute(load(base, [*(f"{key}={json.dumps(value)}" for key, value in changes.items()), *overrides]))
 
 
 def _identity(config: Config, digest: str) -> str:

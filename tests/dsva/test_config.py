@@ -1,6 +1,7 @@
 """The configuration: documented, typed, and every mistake is one sentence. 10 s."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dsva.config import Config, check, documentation, dump, load
+from dsva.config import Config, check, dump, load
+from dsva.settings import Section, absolute, documentation
 from shards.errors import UserError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-KEYS = [key for key, _, _ in documentation()]
+KEYS = [key for key, _, _ in documentation(Config)]
 SECTIONS = list(Config.model_fields)
 # Each line names the one before it twice, so that the last stands for 2^40 values.
 ALIASES = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
@@ -39,7 +41,7 @@ def refusal(file: Path, text: str, *overrides: str) -> str:
 
 def test_every_field_is_described_in_a_sentence() -> None:
     assert len(KEYS) == len(set(KEYS)) > 50
-    for key, _, meaning in documentation():
+    for key, _, meaning in documentation(Config):
         assert meaning.rstrip().endswith("."), key
         assert len(meaning) > 15, key
 
@@ -158,6 +160,58 @@ def test_class_files_are_found_beside_the_configuration(tmp_path: Path, monkeypa
     assert config.classes.splits == Path("nowhere.json")
     monkeypatch.chdir(tmp_path)
     assert loaded(file, "classes: {attributes: a.json}").classes.attributes == Path("a.json")
+
+
+def test_a_file_of_deepspeed_is_found_beside_the_configuration_and_folders_of_data_are_not(tmp_path: Path) -> None:
+    for name in ("zero.json", "SET", "RUN"):
+        (tmp_path / name).touch()
+    config = loaded(tmp_path / "config.yaml", "{train: {deepspeed: zero.json}, data: {shards: SET}, run: {dir: RUN}}")
+    assert config.train.deepspeed == tmp_path / "zero.json"
+    assert (config.data.shards, config.run.dir) == (Path("SET"), Path("RUN"))
+
+
+def paths(section: Section) -> Iterator[tuple[str, Path]]:
+    """All paths in a section, by dotted key."""
+    for name, value in section:
+        if isinstance(value, Section):
+            yield from ((f"{name}.{key}", path) for key, path in paths(value))
+        elif isinstance(value, Path):
+            yield name, value
+
+
+PATHS = [
+    f"{name}.{key}"
+    for name, section in Config.model_fields.items()
+    for key, field in section.annotation.model_fields.items()
+    if "Path" in str(field.annotation)
+]
+
+
+def test_every_path_is_made_absolute_whatever_field_holds_it(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A field that is added with the type of a path is one of them, without anybody's list."""
+    assert set(PATHS) >= {"data.shards", "classes.attributes", "train.deepspeed", "eval.validation_run", "run.dir"}
+    config = loaded(file, "", *(f"{key}=given/{key}" for key in PATHS))
+    monkeypatch.chdir(tmp_path)
+    assert dict(paths(absolute(config))) == {key: tmp_path / "given" / key for key in PATHS}
+    assert absolute(absolute(config)) == absolute(config)
+
+
+@pytest.mark.parametrize("name", ["random", "openai/clip-vit-base-patch32", "nowhere", "n" * 5000])
+def test_a_backbone_that_is_no_folder_stays_as_it_is_called(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    config = loaded(file, "", f"model.backbone={name}")
+    monkeypatch.chdir(tmp_path)
+    assert absolute(config).model.backbone == name
+
+
+def test_a_backbone_that_is_a_folder_is_found_from_another_folder_and_random_is_none(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, meant in {"random": "random", "openai/clip": str(tmp_path / "openai" / "clip")}.items():
+        (tmp_path / name).mkdir(parents=True)
+        assert absolute(loaded(file, "", f"model.backbone={name}")).model.backbone == meant
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)

@@ -11,13 +11,13 @@ from dsva.config import dump, load
 from dsva.processes.environment import ALONE
 from dsva.run_directory import ASKED, RESULTS
 from dsva.runs.gate import Standing, admit
+from dsva.settings import absolute
 from launch.cli.main import app
 from launch.jobs.folder import JobFolder
 from launch.jobs.lease import Lease
 from launch.jobs.worker import Worker
 from launch.slurm import requeue
 from launch.submission.job import Job
-from launch.submission.start import resolved
 from launch.sweep.actions import begin
 from launch.sweep.plan import read_sweep
 from shards.errors import UserError
@@ -108,7 +108,7 @@ def test_scoring_reporting_and_exporting_pass_the_same_gate(done: Path, tmp_path
 
 def test_a_run_that_was_submitted_and_has_not_begun_is_not_begun_otherwise(overrides: list[str], tmp_path: Path) -> None:
     run = tmp_path / "RUN"
-    asked = resolved(load(CONFIG, [*overrides, f"run.dir={run}"]))
+    asked = absolute(load(CONFIG, [*overrides, f"run.dir={run}"]))
     (run / ASKED).parent.mkdir(parents=True)
     (run / ASKED).write_text(dump(asked))  # as a queued job leaves it
     before = tree(run)

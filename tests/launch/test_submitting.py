@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from dsva.config import load
+from dsva.exit_codes import MISTAKE
 from launch.cli.main import app
 from launch.jobs.folder import JobFolder
 from launch.submission.snapshot import take
@@ -35,6 +37,21 @@ def test_a_run_in_this_very_process_is_done_once(overrides: list[str], tmp_path:
     assert set(done["scores"]) >= {"proto", "main"}
     assert submit(*overrides, f"run.dir={run}", "--cluster=debug").exit_code == 0
     assert JobFolder(run).done() == done
+
+
+def test_every_file_that_a_job_is_given_is_found_from_another_folder(
+    overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job of Slurm may run in another folder than the one that `dsva submit` was typed in."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "zero.json").write_text("{}")
+    monkeypatch.chdir(tmp_path / "here")
+    run = tmp_path / "run"
+    # The job refuses it, after it was written down: DDP has no settings of DeepSpeed's.
+    assert submit(*overrides, f"run.dir={run}", "train.deepspeed=zero.json", "--cluster=debug").exit_code == MISTAKE
+    assert f"train.deepspeed={tmp_path / 'here' / 'zero.json'} needs train.engine=zero1" in JobFolder(run).failed()["reason"]
+    monkeypatch.chdir(tmp_path)
+    assert load(JobFolder(run).config).train.deepspeed.is_file()
 
 
 @pytest.mark.usefixtures("no_slurm")

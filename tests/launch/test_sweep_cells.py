@@ -7,8 +7,8 @@ import pytest
 from dsva.evaluation.results import Results
 from dsva.run_directory import RESULTS
 from launch.jobs.folder import JobFolder
+from launch.jobs.lock import alone
 from launch.slurm.batch import ClusterConfig
-from launch.slurm.client import alone
 from launch.submission.start import start
 from launch.sweep.actions import begin, extend, tail
 from launch.sweep.plan import MANIFEST, Manifest, SweepConfig, expand, read_sweep
