@@ -10,6 +10,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from shards import files
 from shards.errors import UserError
 
 # What the system says where there is no room. EIO is none of them: a disk that fails is no mistake of the user's, and the next
@@ -45,24 +46,14 @@ def room_for(path: Path) -> Iterator[None]:
         raise NoRoomError(path, error) from None
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace a file in one step; a crash leaves the old one. Text is written as UTF-8.
+def write_atomically(path: Path, content: str | bytes, writer: str = "") -> None:
+    """Replace a file in one step, as `shards.files.write_atomically` does.
 
     Raises:
         NoRoomError: there is no room for it; the old one is left, and nothing beside it.
     """
-    beside = path.with_name(f".{path.name}.writing")
     with room_for(path):
-        try:
-            with beside.open("wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        except OSError:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
-            raise
+        files.write_atomically(path, content, writer)
 
 
 @contextmanager

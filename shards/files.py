@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -17,12 +18,33 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def write_atomically(path: Path, content: str | bytes, writer: str = "") -> None:
+    """Replace a file in one step: write it beside its place, onto the disk, and rename it. A crash leaves the old one.
+
+    Args:
+        path: of the file.
+        content: of it; text is written as UTF-8.
+        writer: a name of its own for each of several processes that may write the file at once.
+
+    Raises:
+        OSError: it cannot be written; the old one is left, and nothing beside it.
+    """
+    beside = path.with_name(f".{path.name}.{writer}{'.' if writer else ''}writing")
+    try:
+        with beside.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+
+
 def replace_with(path: Path, data: bytes) -> None:
-    """Write a file beside its place, make sure that it is on the disk, and rename it into place."""
-    beside = path.with_name(path.name + ".tmp")
-    beside.write_bytes(data)
-    sync(beside)
-    beside.replace(path)
+    """Replace a file as `write_atomically` does, and make sure that its name is on the disk, too."""
+    write_atomically(path, data)
     sync(path.parent)
 
 

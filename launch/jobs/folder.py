@@ -49,10 +49,9 @@ class JobFolder:
     def write(self, name: str, **values: Any) -> None:
         """Write one of the folder's small JSON files, with the time, in one step."""
         self.path.mkdir(parents=True, exist_ok=True)
-        # Several ranks may note their failures at once, so each writes beside under a name of its own.
-        beside = self.path / f".{name}.{socket.gethostname()}-{os.getpid()}"
-        write_atomically(beside, json.dumps({**values, "time": now()}) + "\n")
-        beside.replace(self.path / name)
+        # Several ranks may note their failures at once.
+        writer = f"{socket.gethostname()}-{os.getpid()}"
+        write_atomically(self.path / name, json.dumps({**values, "time": now()}) + "\n", writer)
 
     def done(self) -> dict[str, Any] | None:
         """Return the note that the run is complete."""
