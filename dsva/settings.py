@@ -1,6 +1,6 @@
 """Settings in typed sections: read from YAML files and dotted overrides, checked before any work starts.
 
-What a path in a file is relative to, its field's type says: `Path` to the current folder, `FileBeside` and `FileFromHere` to the
+What a path in a file is relative to, its field's type says: `Path` to the current folder, `FileBeside` and `RelativeToFile` to the
 file, `FolderOrHubId` marks names that may be a folder's.
 """
 
@@ -31,7 +31,7 @@ class _Relative(Enum):
 
 
 FileBeside = Annotated[Path, _Relative.PERHAPS_TO_FILE]
-FileFromHere = Annotated[Path, _Relative.TO_FILE]
+RelativeToFile = Annotated[Path, _Relative.TO_FILE]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dsva.config import Config, load
 from dsva.files import write_atomically
 from dsva.runs.identity import FREE
-from dsva.settings import FileFromHere, Section, absolute, read
+from dsva.settings import RelativeToFile, Section, absolute, read
 from launch.slurm.batch import ClusterConfig
 from launch.submission.estimate import Estimate
 from launch.submission.start import Checked, check
@@ -29,7 +29,7 @@ SAME = FREE - {("train", "accumulation"), ("model", "gradient_checkpointing")}
 class Variant(Section):
     """One split or protocol: what it changes."""
 
-    config: FileFromHere | None = None
+    config: RelativeToFile | None = None
     """Configuration to begin with, relative to the sweep file; none takes the sweep's own."""
     set: dict[str, Any] = Field(default_factory=dict)
     """Values by dotted key."""
@@ -49,7 +49,7 @@ class Exceptional(Section):
 class SweepConfig(Section):
     """A sweep file, configs/sweeps/*.yaml."""
 
-    config: FileFromHere | None = None
+    config: RelativeToFile | None = None
     """Configuration to begin with, relative to the sweep file."""
     set: dict[str, Any] = Field(default_factory=dict)
     """Values of every cell, by dotted key."""
