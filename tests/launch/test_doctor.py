@@ -244,7 +244,7 @@ def test_nodes_that_cannot_be_asked_for_are_told(tmp_path: Path, monkeypatch: py
     with monkeypatch.context() as without:
         without.setenv("PATH", "/nowhere")
         assert "no Slurm answers here" in str(CliRunner().invoke(app, ["doctor", "--nodes=2"]).exception)
-    monkeypatch.setattr("launch.submission.start.where", str)
+    monkeypatch.setattr("launch.submission.start.decide", str)
     useless = CliRunner().invoke(app, ["doctor", "--folder", "/proc", "--nodes=2"])
     assert (useless.exit_code, "not examined" in useless.stdout) == (2, True)
 
