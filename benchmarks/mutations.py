@@ -1,9 +1,9 @@
-"""Do the tests see it when a formula is changed? Each change of `mutation_table` is made alone in a copy of the tree, and tested.
+"""Do the tests see it when a formula is changed? Each mutation of `mutation_table` is made alone in a copy of the tree, and tested.
 
     python -m benchmarks.mutations [FILE.md] [--only WORD]
 
-A test that fails has caught the mutation. Written is a table of all changes with the first test that failed, beside it those that
-survive. Refused is a table that no longer fits the tree, and tests that are red before anything is changed.
+A test that fails has caught the mutation. The table names the first such test, or says that the mutation survives; the exit code is
+1 if one does. Refused are a table that no longer fits the tree, and tests that are red before anything is changed.
 """
 
 import argparse
@@ -101,7 +101,7 @@ def failing(tests: tuple[str, ...], tree: Path) -> str:
 
 
 def tried(target: Target, mutation: Mutation, tree: Path) -> str:
-    """Return the test that fails with a change, empty if none does; the copy is as before afterwards."""
+    """Return the test that fails with a mutation, empty if none does; the copy is as before afterwards."""
     file = source(target.module, tree)
     before = file.read_text()
     file.write_text(before.replace(mutation.old, mutation.new))
@@ -112,10 +112,10 @@ def tried(target: Target, mutation: Mutation, tree: Path) -> str:
 
 
 def main() -> None:
-    """Copy, look whether all is green, change, test, write."""
+    """Copy, look whether all is green, mutate, test, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, nargs="?", help="file for the table")
-    parser.add_argument("--only", default="", help="try changes only whose module has this in its name")
+    parser.add_argument("--only", default="", help="only modules that have this in their name")
     given = parser.parse_args()
     if wrong := list(misfits()):
         sys.exit("the table does not fit the tree: " + "; ".join(wrong))
@@ -123,7 +123,7 @@ def main() -> None:
     for name in SLOW_IMPORTS:
         importlib.import_module(name)
     targets = [target for target in TABLE if given.only in target.module]
-    lines, survived = ["| module | what is changed | caught by |", "|:--|:--|:--|"], 0
+    lines, survived = ["| module | mutation | caught by |", "|:--|:--|:--|"], 0
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
         for name in KEPT:
@@ -138,10 +138,11 @@ def main() -> None:
                 lines.append(f"| `{target.module}` | {mutation.breaks} | {f'`{caught}`' if caught else 'SURVIVES'} |")
                 print(lines[-1], flush=True)
     count = len(lines) - 2
-    lines += ["", f"{datetime.now(UTC):%Y-%m-%d}: {count} changes, {count - survived} caught, {survived} survive."]
+    lines += ["", f"{datetime.now(UTC):%Y-%m-%d}: {count} mutations, {count - survived} caught, {survived} survive."]
     print(lines[-1])
     if given.file:
         given.file.write_text("\n".join(lines) + "\n")
+    sys.exit(survived > 0)
 
 
 if __name__ == "__main__":

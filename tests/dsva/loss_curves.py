@@ -27,6 +27,7 @@ from dsva.protocol.experiment import Experiment
 RECORD = Path(__file__).with_suffix(".json")
 CONFIGS = Path(__file__).parents[2] / "configs"
 STEPS = 20
+SHAPES = ((32, 16), (16, 32))  # of the matrices of some fixed arithmetic
 # Each recipe as it comes with the project, its stages moved into 20 steps, its learning rates those of random weights.
 RECIPES = {
     "main": ("aid_25_5.yaml", ["optimizer.warmup_steps=4", "train.accumulation=2"]),
@@ -63,24 +64,29 @@ def curves(recipe: str, folder: Path) -> Curves:
 
 def machine() -> dict[str, str | int]:
     """Return what decides over the last bits of a result; nothing of the project has a part in it."""
-    values = torch.arange(64 * 96, dtype=torch.float32).view(64, 96).sin()
-    weight = values[:48].clone().requires_grad_()
-    layer = F.layer_norm(values, [96])
-    hidden = F.linear(layer, weight).sigmoid()
-    query, key, value = hidden.view(3, 2, 32, 16).unbind()
-    attended = F.scaled_dot_product_attention(query, key, value)
-    picture = F.conv2d(values.view(2, 3, 32, 32), weight.reshape(24, 3, 8, 8), stride=8)
-    total = attended.square().sum() + picture.softmax(1).square().sum()
-    total.backward()  # type: ignore[no-untyped-call]
-    assert weight.grad is not None
-    bits = torch.cat([weight.grad.flatten(), hidden.detach().flatten(), total.detach().view(1)])
     return {
         "torch": torch.__version__,
         "processor": platform.machine(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
-        "arithmetic": xxhash.xxh3_64_hexdigest(bits.numpy().tobytes()),
+        "arithmetic": xxhash.xxh3_64_hexdigest(_arithmetic().numpy().tobytes()),
     }
+
+
+def _arithmetic() -> torch.Tensor:
+    """Pass some waves through layers of the kinds and sizes that the tiny network has, and back."""
+    kernel = torch.arange(16 * 3 * 8 * 8, dtype=torch.float32).sin().view(16, 3, 8, 8).requires_grad_()
+    weights = [kernel, *(kernel.detach().flatten()[: n * m].view(n, m).clone().requires_grad_() for n, m in SHAPES)]
+    images = torch.arange(12 * 3 * 32 * 32, dtype=torch.float32).cos().view(12, 3, 32, 32)
+    tokens = F.conv2d(images, kernel, stride=8).flatten(2).transpose(1, 2)
+    for weight in weights[1:]:
+        tokens = F.gelu(F.linear(F.layer_norm(tokens, tokens.shape[2:]), weight))
+    parted = tokens.unflatten(2, (2, 8)).transpose(1, 2)
+    total = F.scaled_dot_product_attention(parted, parted, parted).flatten(1).log_softmax(1).square().mean()
+    total.backward()  # type: ignore[no-untyped-call]
+    return torch.cat(
+        [tokens.detach().flatten(), total.detach().view(1), *(w.grad.flatten() for w in weights if w.grad is not None)]
+    )
 
 
 def main() -> None:
