@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dsva.evaluation.bootstrap import intervals
-from dsva.evaluation.metrics import Decisions
+from dsva.evaluation.metrics import Curve, Decisions
 from dsva.evaluation.paper_protocol import optimism
 from dsva.evaluation.results import Gzsl, Head, measure
 from shards.order import BOOTSTRAP, uniform
@@ -40,6 +40,12 @@ def test_figures_of_a_head() -> None:
     # Right unseen images come at -2 (1/8), 0 (1/4), 0.5 (1/8, as a falls by 1/6), 1 (1/8, as c falls by 1/2); a fell by 1/6 at -1.
     area = 1 / 8 * 5 / 6 + 1 / 4 * 4 / 6 + 1 / 8 * (4 / 6 + 3 / 6) / 2 + 1 / 8 * (3 / 6 + 0) / 2
     assert head.gzsl.ausuc == pytest.approx(area)
+
+
+def test_the_best_gamma_is_the_middle_of_the_lowest_of_equally_good_intervals() -> None:
+    # H is 0, 2/3, 2/3, 0 in the four intervals.
+    steps = Curve(np.array([1.0, 3.0, 4.0]), np.array([1, 1, 0.5, 0]), np.array([0, 0.5, 1, 1]))
+    assert steps.best() == (2.0, pytest.approx(2 / 3))
 
 
 def quantiles(values: list[float]) -> tuple[float, float]:
