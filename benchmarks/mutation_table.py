@@ -33,7 +33,6 @@ TABLE = (
             Mutation("return warm * 0.5", "return 0.5", "no warm-up under the cosine"),
             Mutation("(step + 1) / optimizer.warmup_steps", "(step + 2) / optimizer.warmup_steps", "warm-up one step early"),
             Mutation("0.9 **", "0.5 **", "published decay 0.5"),
-            Mutation("warm * 0.01", "warm * 0.1", "published drop to a tenth"),
             Mutation("step < train.heads_only_steps", "step <= train.heads_only_steps", "published drop a step late"),
         ),
     ),
@@ -152,13 +151,9 @@ TABLE = (
             Mutation(".any(1)\n    chosen", ".all(1)\n    chosen", "a single constant map is divided by 0"),
             Mutation("places + 1", "places", "boxes a pixel short"),
             Mutation("(ends - 1 - starts)", "(ends - starts)", "crops a pixel too far"),
-            Mutation("rows, columns = (pixels", "columns, rows = (pixels", "crops turned over"),
             Mutation("largest_component(masks & ~constant[:, None, None])", "masks & ~constant[:, None, None]", "all components"),
             Mutation(
-                'padding_mode="border"',
-                'padding_mode="zeros"',
-                "black borders of crops",
-                "but for rounding no crop reaches over a border",
+                'padding_mode="border"', 'padding_mode="zeros"', "black borders of crops", "crops end inside, but for rounding"
             ),
         ),
     ),

@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python tests/dsva/loss_curves.py
 
-The same machine gives the same bits. Which machine it was is told by what decides over rounding: torch's release, the instructions
-that it uses, the number of threads, and the bits of some fixed arithmetic, in which other processors and libraries show.
+The same machine gives the same bits. Which machine it was is told by what decides over rounding: releases, the instructions that
+torch uses, the number of threads, and the bits of some fixed arithmetic, in which other processors and libraries show.
 """
 
 import json
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+import transformers
 import xxhash
 
 if __name__ == "__main__":
@@ -66,6 +67,7 @@ def machine() -> dict[str, str | int]:
     """Return what decides over the last bits of a result; nothing of the project has a part in it."""
     return {
         "torch": torch.__version__,
+        "transformers": transformers.__version__,
         "processor": platform.machine(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
@@ -81,7 +83,7 @@ def _arithmetic() -> torch.Tensor:
     tokens = F.conv2d(images, kernel, stride=8).flatten(2).transpose(1, 2)
     for weight in weights[1:]:
         tokens = F.gelu(F.linear(F.layer_norm(tokens, tokens.shape[2:]), weight))
-    parted = tokens.unflatten(2, (2, 8)).transpose(1, 2)
+    parted = tokens.reshape(12, 16, 2, 8).transpose(1, 2)
     total = F.scaled_dot_product_attention(parted, parted, parted).flatten(1).log_softmax(1).square().mean()
     total.backward()  # type: ignore[no-untyped-call]
     return torch.cat(

@@ -45,7 +45,7 @@ def test_figures_of_a_head() -> None:
 def test_the_best_gamma_is_the_middle_of_the_lowest_of_equally_good_intervals() -> None:
     # H is 0, 2/3, 2/3, 0 in the four intervals.
     steps = Curve(np.array([1.0, 3.0, 4.0]), np.array([1, 1, 0.5, 0]), np.array([0, 0.5, 1, 1]))
-    assert steps.best() == (2.0, pytest.approx(2 / 3))
+    assert steps.best() == pytest.approx((2, 2 / 3))
 
 
 def quantiles(values: list[float]) -> tuple[float, float]:
