@@ -10,7 +10,7 @@ from shard_sets import shard_set
 from dsva.config import Config
 from dsva.evaluation import plots as pictures
 from dsva.evaluation.evaluate import report
-from dsva.evaluation.gamma import NO_GAMMA, choose_gamma
+from dsva.evaluation.gamma import CHOICE, NO_GAMMA, choose_gamma
 from dsva.evaluation.metrics import Decisions, curve, decide
 from dsva.evaluation.plots import draw_confusion, draw_curve
 from dsva.evaluation.results import NO_WEIGHTS, Results, Weights, measure, provenance
@@ -102,6 +102,21 @@ def test_gamma_is_given_or_zero_or_the_validation_runs(tmp_path: Path) -> None:
     assert chosen == (best.best_gamma, f"validation run {path}")
     with pytest.raises(UserError, match="has no GZSL figures of the head 'text'"):
         choose_gamma(experiment(eval={"validation_run": path}).config.eval, "text", run)
+
+
+def test_gamma_of_several_validation_runs_is_their_mean(tmp_path: Path) -> None:
+    for name, gamma in (("a", 0.5), ("b", 2.0)):
+        (tmp_path / name).mkdir()
+        path = validation_run(tmp_path / name) / RESULTS
+        made = Results.read(path)
+        head = made.heads["main"]
+        assert head.gzsl is not None
+        chosen = head.model_copy(update={"gzsl": head.gzsl.model_copy(update={"best_gamma": gamma})})
+        made.model_copy(update={"heads": {**made.heads, "main": chosen}}).write(path)
+    (tmp_path / CHOICE).write_text('{"runs": ["a", "b"]}')
+    ours = experiment(eval={"validation_run": tmp_path})
+    gamma, source = choose_gamma(ours.config.eval, "main", provenance(ours, NO_WEIGHTS, "cpu"))
+    assert (gamma, source) == (1.25, f"mean of 2 validation runs in {tmp_path}")
 
 
 @pytest.mark.parametrize(
