@@ -40,5 +40,5 @@ def _place(name: str) -> tuple[str, str]:
     parts = file.split("/")
     kind = {"decisions.safetensors": "decisions", "results.json": "results", "metrics.jsonl": "losses"}.get(parts[-1])
     if kind is None:
-        kind = "weights" if parts[-1].endswith(".safetensors") else "other files"
-    return "/".join(parts[1:3]) if len(parts) > 2 else file, kind
+        kind = "weights" if parts[-1].endswith(".safetensors") else "other"
+    return "/".join(parts[1 : min(3, len(parts) - 1)]) or file, kind

@@ -16,6 +16,7 @@ import torch
 import yaml
 from PIL import Image
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 GROUNDS = {"Green": (60, 130, 50), "Blue": (40, 80, 170), "Brown": (140, 100, 60), "Gray": (130, 130, 130)}
 THINGS = ("Stripes", "Dots", "Blocks")
@@ -179,5 +180,6 @@ def _save_clip(folder: Path) -> None:
     ends = {"bos_token_id": len(tokens) - 2, "eos_token_id": len(tokens) - 1}
     text = {**tower, **ends, "vocab_size": len(tokens), "max_position_embeddings": 77}
     torch.manual_seed(0)
+    disable_progress_bar()
     config = CLIPConfig(text_config=text, vision_config={**tower, "image_size": 32, "patch_size": 8}, projection_dim=12)
     CLIPModel(config).save_pretrained(folder)

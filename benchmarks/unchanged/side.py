@@ -46,6 +46,7 @@ class Checkout:
         said = subprocess.run(
             [str(self.python), "-c", "import dsva; print(dsva.__file__)"],
             env=self.environment(),
+            cwd="/",  # the folder that it is started in comes before all others
             capture_output=True,
             text=True,
             check=False,
