@@ -4,13 +4,13 @@ A file that no rule names is compared byte by byte, so nothing that is new goes 
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 Facts = dict[str, str | int | float | bool | None]  # by `FILE: PLACE`; the sha256 where the value is no single one
-Reader = Callable[[bytes, str], Facts]
 
 # Files that differ by nature, or are made for people's eyes: by the pattern of their paths, with the reason.
 LEFT_OUT = {
@@ -60,20 +60,22 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def _read(file: Path, folder: str) -> Facts:
+    """Return the facts of a file by their places in it: its bytes, unless keys are left out, and what its format tells apart."""
     content = file.read_bytes()
     if file.suffix == ".safetensors":
         return _tensors(content)
     # The folder differs between the sides, and stands in paths.
     content = content.replace(folder.encode(), b"FOLDER")
-    left_out = next((keys for pattern, keys in KEYS_LEFT_OUT.items() if file.match(pattern)), {})
+    left_out: Mapping[str, str] = next((keys for pattern, keys in KEYS_LEFT_OUT.items() if file.match(pattern)), {})
+    whole = () if left_out else (("bytes", sha256(content).hexdigest()),)
     if file.suffix == ".json":
-        found = _leaves(json.loads(content))
+        found = chain(whole, _leaves(json.loads(content)))
     elif file.suffix == ".jsonl":
         lines = [dict(_leaves(json.loads(line))) for line in content.splitlines()]
         columns = dict.fromkeys(key for line in lines for key in line)
-        found = iter([(key, _hash([line.get(key) for line in lines])) for key in columns])
+        found = chain(whole, ((key, _hash([line.get(key) for line in lines])) for key in columns))
     else:
-        return {"bytes": sha256(content).hexdigest()}
+        found = chain(whole)
     return {place: value for place, value in found if not place.startswith(tuple(left_out))}
 
 
