@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from dsva.yaml_files import Dumper, parse, read_mapping
 from shards.errors import UserError
-from shards.files import has_control
+from shards.files import has_control, without_control
 
 SHOWN = 200  # characters of a value that a message repeats
+NO_SECTION = "Input should be keys with values"  # instead of pydantic's words, which name a class of ours
 
 
 class Section(BaseModel):
@@ -371,7 +372,7 @@ def dump(config: Config) -> str:
     return yaml.dump(config.model_dump(mode="json"), Dumper=Dumper, sort_keys=False)
 
 
-def documentation(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+def documentation(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """Yield (dotted key, default, description) of every field of the tree."""
     for name, info in section.model_fields.items():
         kind = info.annotation
@@ -381,18 +382,20 @@ def documentation(section: type[Section] = Config, prefix: str = "") -> Iterator
             yield f"{prefix}{name}", str(info.default), info.description or ""
 
 
-def sentence(kind: type[Section], error: ValidationError) -> str:
-    """Say what is wrong with the values of a section: an unknown key first, with the nearest known one."""
+def sentence(kind: type[BaseModel], error: ValidationError) -> str:
+    """Say what is wrong with the values of a section or of a file: an unknown key first, with the nearest known one."""
     errors = error.errors()
     first = next((found for found in errors if found["type"] == "extra_forbidden"), errors[0])
-    key = ".".join(str(part) for part in first["loc"])
+    key = without_control(".".join(str(part) for part in first["loc"] if part != "[key]"))[:SHOWN]
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, [*kind.model_fields, *(name for name, _, _ in documentation(kind))], 1, 0.5)
         if near:
             return f"there is no key {key!r}; did you mean {near[0]!r}?"
         listed = "`dsva config` lists all keys" if kind is Config else f"known are {', '.join(kind.model_fields)}"
         return f"there is no key {key!r}; {listed}"
-    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return f"there is no {key!r}, which is needed"
+    message = NO_SECTION if first["type"] == "model_type" else first["msg"].removeprefix("Value error, ")
     if not key:
         return message
     return f"{key}: {message}" if first["type"] == "value_error" else f"{key}={repr(first['input'])[:SHOWN]}: {message}"
