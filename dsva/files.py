@@ -162,7 +162,10 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def as_object(text: str) -> dict[str, Any]:
-    """Return the object that JSON text holds; empty where it holds something else, or is damaged."""
+    """Return the object that JSON text holds; empty where it holds something else, or is damaged.
+
+    For notes of ours, whose loss stops nothing: no form is asked for, as there is for files that people give (`dsva.json_files`).
+    """
     with suppress(ValueError, RecursionError):
         value = json.loads(text)
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What the class files have in common: bounded reading, and sentences for names that do not match."""
+"""JSON files: bounded reading, the checks of what they hold, and sentences for names that do not match."""
 
 import difflib
 import hashlib
@@ -6,13 +6,19 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError
+
+from dsva.settings import sentence
 from shards.errors import UserError
 from shards.files import has_control
 from shards.names import alias
 
 MAX_BYTES = 256 << 20  # a table that says from which of 20 million images it was made
+CORRECT = "correct the file"
+
+M = TypeVar("M", bound=BaseModel)
 
 
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> tuple[bytes, str]:
@@ -47,16 +53,55 @@ def read_json(path: Path, limit: int = MAX_BYTES) -> tuple[dict[str, Any], str]:
     return value, sha256
 
 
-def strings(value: Any, path: Path, what: str) -> tuple[str, ...]:
-    """Check that a JSON value is a list of different, non-empty strings, and return them."""
-    if not isinstance(value, list) or not value or not all(isinstance(item, str) and item.strip() for item in value):
-        raise UserError(f"{path}: {what} must be a list of names, and not an empty one: correct the file")
-    if strange := next((name for name in value if has_control(name)), None):
-        raise UserError(f"{path}: {what} has {strange[:80]!r}, which has a control character or a line end: correct the file")
-    if len(set(value)) < len(value):
-        repeated = next(name for name, times in Counter(value).items() if times > 1)
-        raise UserError(f"{path}: {what} names {repeated!r} twice: remove one of them")
-    return tuple(value)
+def read_model(path: Path, kind: type[M], mend: str = CORRECT, limit: int = MAX_BYTES) -> tuple[M, str]:
+    """Read a JSON object of a known form; return it and the file's sha256.
+
+    Raises:
+        UserError: as `read_json` and `checked`.
+    """
+    value, sha256 = read_json(path, limit)
+    return checked(kind, value, path, mend), sha256
+
+
+def checked(kind: type[M], value: object, path: Path, mend: str = CORRECT, place: str = "") -> M:
+    """Check plain values that were read from `path`; `place` says where in it they stand, `mend` what to do about a wrong one.
+
+    Raises:
+        UserError: a key or a value is not as it should be, see `dsva.settings.sentence`.
+    """
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise UserError(f"{path}: {place}{sentence(kind, error)}: {mend}") from None
+
+
+def _plain(text: str) -> str:
+    if not text.strip():
+        raise ValueError("a name is empty")
+    if has_control(text):
+        raise ValueError(f"{text[:80]!r} has a control character or a line end")
+    return text
+
+
+def different(names: list[str]) -> list[str]:
+    """Check that no name is there twice, and return them.
+
+    Raises:
+        ValueError: one is.
+    """
+    if len(set(names)) < len(names):
+        raise ValueError(f"{next(name for name, times in Counter(names).items() if times > 1)!r} is there twice")
+    return names
+
+
+Name = Annotated[str, AfterValidator(_plain)]
+Names = Annotated[list[Name], FailFast(), Field(min_length=1), AfterValidator(different)]
+
+
+class Schema(BaseModel):
+    """What a file that people write holds: values of just the kind asked for. Keys that are not asked for may stand in it too."""
+
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
 
 
 def unknown(name: str, known: Iterable[str], limit: int = 12) -> str:

@@ -18,9 +18,10 @@ from pydantic.fields import FieldInfo
 
 from dsva.yaml_files import Dumper, parse, read_mapping
 from shards.errors import UserError
-from shards.files import has_control
+from shards.files import has_control, without_control
 
 SHOWN = 200  # characters of a value that a message repeats
+NO_SECTION = "Input should be keys with values"  # instead of pydantic's words, which name a class of ours
 
 
 class _Relative(Enum):
@@ -97,7 +98,7 @@ def checked(kind: type[S], values: Any, source: str) -> S:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{source}: {_sentence(kind, error)}") from None
+        raise UserError(f"{source}: {sentence(kind, error)}") from None
 
 
 def beside(settings: S, folder: Path) -> S:
@@ -129,7 +130,7 @@ def dump(settings: Section) -> str:
     return yaml.dump(settings.model_dump(mode="json"), Dumper=Dumper, sort_keys=False)
 
 
-def documentation(kind: type[Section], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+def documentation(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """Yield (dotted key, default, description) of every field of a section and those below."""
     for name, info in kind.model_fields.items():
         below = info.annotation
@@ -169,17 +170,20 @@ def _put(tree: dict[str, Any], override: str) -> None:
     tree[name] = value.strip() if as_typed else read
 
 
-def _sentence(kind: type[Section], error: ValidationError) -> str:
-    """Say what is wrong with the values of a section: an unknown key first, with the nearest known one."""
+def sentence(kind: type[BaseModel], error: ValidationError) -> str:
+    """Say what is wrong with the values of a section or of a file: an unknown key first, with the nearest known one."""
     errors = error.errors()
     first = next((found for found in errors if found["type"] == "extra_forbidden"), errors[0])
-    key = ".".join(str(part) for part in first["loc"])
+    key = without_control(".".join(str(part) for part in first["loc"] if part != "[key]"))[:SHOWN]
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, [*kind.model_fields, *(name for name, _, _ in documentation(kind))], 1, 0.5)
         if near:
             return f"there is no key {key!r}; did you mean {near[0]!r}?"
-        return f"there is no key {key!r}; {kind.all_keys or 'known are ' + ', '.join(kind.model_fields)}"
-    message = first["msg"].removeprefix("Value error, ")
+        all_keys = kind.all_keys if issubclass(kind, Section) else ""
+        return f"there is no key {key!r}; {all_keys or 'known are ' + ', '.join(kind.model_fields)}"
+    if first["type"] == "missing":
+        return f"there is no {key!r}, which is needed"
+    message = NO_SECTION if first["type"] == "model_type" else first["msg"].removeprefix("Value error, ")
     if not key:
         return message
     return f"{key}: {message}" if first["type"] == "value_error" else f"{key}={repr(first['input'])[:SHOWN]}: {message}"

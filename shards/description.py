@@ -5,28 +5,53 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
 
 from shards.errors import UserError
-from shards.files import file_sha256, has_control, replace_with
+from shards.files import file_sha256, has_control, replace_with, without_control
 
 # A set in which some JPEG or PNG is turned as its orientation tag says has another format, so that older versions, which do
 # not turn them, refuse it; and sets of the first format, packed by those, stay as they were.
 FORMAT, TURNED_FORMAT = 1, 2
 INDEX, KEYS, SET, MADE = "index.bin", "keys.txt", "set.json", "made.json"
 MAX_JSON_BYTES = 256 << 20
-_NAMES = ("classes", "splits")
-_TEXTS = (INDEX, KEYS, "digest")
+
+
+def _plain(text: str) -> str:
+    if has_control(text):
+        raise ValueError("it has a control character")
+    return text
+
+
+def _inside(name: str) -> str:
+    if Path(name).name != name:
+        raise ValueError("it is no name of a file in the folder")
+    return name
+
+
+def _different(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("a name is there twice")
+    return names
+
+
+_Text = Annotated[str, Field(strict=True), AfterValidator(_plain)]
+_Names = Annotated[list[_Text], FailFast(), Field(min_length=1), AfterValidator(_different)]
+_Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 48)]
 
 
 @dataclass(frozen=True)
 class Shard:
     """One tar of a set: file name, bytes, number of samples, sha256 in hexadecimal."""
 
-    name: str
-    size: int
-    samples: int
-    sha256: str
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: Annotated[_Text, AfterValidator(_inside)]
+    size: _Count
+    samples: _Count
+    sha256: _Text
 
 
 @dataclass(frozen=True)
@@ -40,6 +65,31 @@ class Description:
     keys_sha256: str
     digest: str
     turned: int
+
+
+class _Content(BaseModel):
+    """A set.json; its digest proves that nothing was changed, but not that a stranger meant well."""
+
+    format: _Count
+    turned: _Count = 0
+    samples: Annotated[_Count, Field(gt=0)]
+    classes: _Names
+    splits: _Names
+    shards: Annotated[list[Shard], FailFast(), Field(min_length=1)]
+    index_sha256: Annotated[_Text, Field(alias=INDEX)]
+    keys_sha256: Annotated[_Text, Field(alias=KEYS)]
+    digest: _Text
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        _different([shard.name for shard in self.shards])
+        if self.splits[0]:
+            raise ValueError("splits do not begin with that of images without one")
+        if (self.format == TURNED_FORMAT) != ("turned" in self.model_fields_set):
+            raise ValueError("turned does not go with the format")
+        if self.samples != sum(shard.samples for shard in self.shards):
+            raise ValueError("samples are not those of the shards")
+        return self
 
 
 def json_digest(described: dict[str, Any]) -> str:
@@ -114,51 +164,15 @@ def read_description(root: Path) -> Description:
         described = read_digested(root / SET)
     except UserError as error:
         raise UserError(f"{error}: {mend}") from None
-    if not _is_count(described.get("format")) or described["format"] not in (FORMAT, TURNED_FORMAT):
+    if described.get("format") not in (FORMAT, TURNED_FORMAT):
         read = f"{FORMAT} and {TURNED_FORMAT}"
         raise UserError(f"{root / SET} has format {described.get('format')!r}, this version reads {read}: {mend}")
-    if not _is_description(described):
-        raise UserError(f"{root / SET} does not describe a shard set: {mend}")
-    classes, splits = (tuple(described[name]) for name in _NAMES)
-    shards = tuple(Shard(**shard) for shard in described["shards"])
-    index_sha256, keys_sha256, digest = (described[name] for name in _TEXTS)
-    return Description(classes, splits, shards, index_sha256, keys_sha256, digest, described.get("turned", 0))
-
-
-def _is_description(described: dict[str, Any]) -> bool:
-    # A digest proves that nothing changed, not that a stranger meant well.
-    if not all(_is_names(described.get(name)) for name in _NAMES) or not all(_is_text(described.get(name)) for name in _TEXTS):
-        return False
-    if described["splits"][0]:  # the first is that of images without one
-        return False
-    if (described["format"] == TURNED_FORMAT) != ("turned" in described) or not _is_count(described.get("turned", 0)):
-        return False
-    shards = described.get("shards")
-    if not (isinstance(shards, list) and shards and all(map(_is_shard, shards))):
-        return False
-    tars = [shard["name"] for shard in shards]
-    samples = described.get("samples")
-    return len(set(tars)) == len(tars) and _is_count(samples) and samples == sum(shard["samples"] for shard in shards) > 0
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(_is_text, value)) and len(set(value)) == len(value)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and not has_control(value)
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 48  # not True, which is an int too
-
-
-def _is_shard(shard: Any) -> bool:
-    return (
-        isinstance(shard, dict)
-        and shard.keys() == Shard.__dataclass_fields__.keys()
-        and _is_text(shard["sha256"])
-        and _is_text(shard["name"])
-        and Path(shard["name"]).name == shard["name"]  # no path out of the folder
-        and all(_is_count(shard[count]) for count in ("size", "samples"))
-    )
+    try:
+        content = _Content.model_validate(described)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = without_control(".".join(map(str, first["loc"])))
+        why = f"{place}: {first['msg']}" if place else first["msg"]
+        raise UserError(f"{root / SET} does not describe a shard set ({why}): {mend}") from None
+    named, shards = (tuple(content.classes), tuple(content.splits)), tuple(content.shards)
+    return Description(*named, shards, content.index_sha256, content.keys_sha256, content.digest, content.turned)

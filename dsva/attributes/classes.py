@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ConfigDict, RootModel
+
 from dsva.config import ValidationConfig
-from dsva.json_files import unknown
+from dsva.json_files import Name, checked, unknown
 from dsva.model.prompts import words
 from dsva.protocol.attribute_table import PARTITIONS
 from dsva.protocol.class_splits import RANDOM, Split, find_split, load_split
@@ -14,6 +16,12 @@ from dsva.yaml_files import read_mapping
 from shards.errors import UserError
 from shards.index import ShardSet
 from shards.names import matching
+
+
+class _Described(RootModel[dict[Name, str | None]]):
+    """A YAML file of classes, each with a description or nothing after it."""
+
+    model_config = ConfigDict(strict=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +108,5 @@ def _described_by(names: tuple[str, ...], described: Mapping[str, str]) -> dict[
 
 
 def _described(path: Path) -> dict[str, str]:
-    value = read_mapping(path)
-    for name, text in value.items():
-        if not isinstance(name, str) or not isinstance(text, str | None):
-            raise UserError(f"{path}: {name!r} must be a class name with a description or nothing after it: correct the file")
-    return {name: (text or "").strip() for name, text in value.items()}
+    described = checked(_Described, read_mapping(path), path).root
+    return {name: (text or "").strip() for name, text in described.items()}

@@ -2,14 +2,36 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Annotated
 
-from dsva.json_files import strings
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+
+from dsva.json_files import Name, Names, Schema, checked
 from dsva.yaml_files import read_mapping
 from shards.errors import UserError
 from shards.names import alias
 
-SECTIONS = ("class_templates", "attribute_templates", "groups")
+
+def _with_place(templates: list[str]) -> list[str]:
+    for template in templates:
+        if template.count("{}") != 1 or template.count("{") != 1 or template.count("}") != 1:
+            raise ValueError(f"the template {template!r} must hold one {{}}")
+    return templates
+
+
+_Templates = Annotated[Names, AfterValidator(_with_place)]
+
+
+class _Content(Schema):
+    """A vocabulary as a file has it; a group may be called by a number."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    class_templates: _Templates
+    attribute_templates: _Templates
+    groups: Annotated[dict[Annotated[Name, BeforeValidator(str)], Names], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -41,36 +63,21 @@ def read_vocabularies(paths: Sequence[Path]) -> Vocabulary:
     Raises:
         UserError: unreadable, a section missing or unknown, a template without one {}, or a group or attribute given twice.
     """
-    read = [_read(path) for path in paths]
+    read = [checked(_Content, read_mapping(path), path) for path in paths]
     groups: dict[str, tuple[str, ...]] = {}
     owner: dict[str, str] = {}
     for path, vocabulary in zip(paths, read, strict=True):
         for group, members in vocabulary.groups.items():
             if group in groups:
                 raise UserError(f"{path}: there is a group {group!r} already: rename it, or give one vocabulary less")
-            groups[group] = members
+            groups[group] = tuple(members)
             for name in members:
                 if other := owner.get(alias(name)):
                     raise UserError(f"{path}: the attribute {name!r} is in groups {other!r} and {group!r}: keep one of them")
                 owner[alias(name)] = group
-    classes, attributes = ([getattr(each, name) for each in read] for name in SECTIONS[:2])
+    classes, attributes = ([each.class_templates for each in read], [each.attribute_templates for each in read])
     return Vocabulary(groups, _joined(classes), _joined(attributes))
 
 
-def _read(path: Path) -> Vocabulary:
-    value = read_mapping(path)
-    if set(value) != set(SECTIONS):
-        wrong = sorted(map(str, set(value) ^ set(SECTIONS)))
-        raise UserError(f"{path} must have the sections {', '.join(SECTIONS)} and no other (see {wrong[0]!r}): correct the file")
-    if not isinstance(value["groups"], dict) or not value["groups"]:
-        raise UserError(f"{path}: groups must map each group's name to a list of attributes: correct the file")
-    groups = {str(name): strings(members, path, f"group {name!r}") for name, members in value["groups"].items()}
-    templates = [strings(value[section], path, section) for section in SECTIONS[:2]]
-    for template in sum(templates, ()):
-        if template.count("{}") != 1 or template.count("{") != 1 or template.count("}") != 1:
-            raise UserError(f"{path}: the template {template!r} must hold one {{}}: correct it")
-    return Vocabulary(groups, templates[0], templates[1])
-
-
-def _joined(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(sum(lists, ())))
+def _joined(lists: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(chain.from_iterable(lists)))

@@ -5,16 +5,30 @@ It is given, or the best on validation classes of a run that had them, never on 
 
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from dsva.config import EvalConfig, check
 from dsva.evaluation.results import Provenance, Results
-from dsva.json_files import read_json, strings
+from dsva.json_files import Names, Schema, read_model
 from dsva.run_directory import RESULTS
 from shards.errors import UserError
 
 CHOICE = "choice.json"
 NO_GAMMA = "zero: no validation run was given"
+
+
+def _inside(names: list[str]) -> list[str]:
+    if outside := [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]:
+        raise ValueError(f"the run {outside[0]!r} is outside of the folder")
+    return names
+
+
+class _Choice(Schema):
+    """What is read of choice.json: the runs of the values that were chosen, relative to its folder."""
+
+    runs: Annotated[Names, AfterValidator(_inside)]
 
 
 def choose_gamma(config: EvalConfig, head: str, run: Provenance) -> tuple[float, str]:
@@ -43,10 +57,7 @@ def validation_runs(path: Path) -> list[Path]:
     file = path / CHOICE
     if not file.is_file():
         return [path]
-    names = strings(read_json(file)[0].get("runs"), file, "runs")
-    if outside := [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]:
-        raise UserError(f"{file} names the run {outside[0]!r}, which is outside of {path}: run `dsva choose` again")
-    return [path / name for name in names]
+    return [path / name for name in read_model(file, _Choice, "run `dsva choose` again")[0].runs]
 
 
 def _best_gamma(path: Path, head: str, run: Provenance) -> float:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationInfo, field_validator
 
 from dsva.evaluation.metrics import Decisions, chance, curve, harmonic, mean_accuracy
 from dsva.files import write_atomically
-from dsva.json_files import read_json
+from dsva.json_files import read_model
 from dsva.provenance.starts import changes, code_of
 from dsva.usage import Cost
 from shards.errors import UserError
@@ -191,12 +191,7 @@ class Results(Part):
         """
         if not path.exists():
             raise UserError(f"{path} is not there: let the training come to its end, or score it with `dsva eval {path.parent}`")
-        value, _ = read_json(path)
-        try:
-            return cls.model_validate(value)
-        except ValidationError as error:
-            place = ".".join(str(part) for part in error.errors()[0]["loc"])
-            raise UserError(f"{path} is no results.json of this version (see {place}): evaluate the run again") from None
+        return read_model(path, cls, "evaluate the run again")[0]
 
     def write(self, path: Path) -> None:
         """Write the file in one step."""

@@ -3,16 +3,26 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, RootModel
 
-from dsva.json_files import read_json, unknown
+from dsva.json_files import Name, checked, read_json, unknown
 from dsva.protocol.attribute_table import AttributeTable, load
 from dsva.protocol.image_sets import ImageSets
 from shards.errors import UserError
 from shards.names import alias, matching, same_names
+
+_LARGEST = float(np.finfo(np.float32).max)
+Strengths = Mapping[str, float]  # by attribute
+
+
+class _Rows(RootModel[dict[Name, dict[str, Annotated[float, Field(ge=-_LARGEST, le=_LARGEST)]]]]):
+    """New classes as a file has them."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,18 +70,16 @@ def read_rows(path: Path, table: AttributeTable) -> Candidates:
         UserError: unreadable, an attribute missing or unknown, or a strength that is no finite number.
     """
     plain = read_json(path)[0] if path.suffix.lower() == ".json" else {}
-    described = plain if plain and "matrix" not in plain else _from_table(load(path))
+    described = checked(_Rows, plain, path).root if plain and "matrix" not in plain else _from_table(load(path))
     made = {name: f"from {path}" for name in described}
     return Candidates(tuple(described), np.stack([_row(path, name, row, table) for name, row in described.items()]), made)
 
 
-def _from_table(given: AttributeTable) -> dict[str, Any]:
+def _from_table(given: AttributeTable) -> dict[str, dict[str, float]]:
     return {name: dict(zip(given.names, row.tolist(), strict=True)) for name, row in zip(given.classes, given.matrix, strict=True)}
 
 
-def _row(path: Path, name: str, row: Any, table: AttributeTable) -> NDArray[np.float32]:
-    if not isinstance(row, dict):
-        raise UserError(f"{path}: class {name!r} must map attribute names to strengths: correct the file")
+def _row(path: Path, name: str, row: Strengths, table: AttributeTable) -> NDArray[np.float32]:
     given = {alias(attribute): strength for attribute, strength in row.items()}
     known = {alias(attribute) for attribute in table.names}
     for attribute in row:
@@ -79,7 +87,6 @@ def _row(path: Path, name: str, row: Any, table: AttributeTable) -> NDArray[np.f
             near = unknown(attribute, table.names)
             raise UserError(f"{path}: class {name!r} has the attribute {attribute!r}, {table.path} has not: {near}")
     for attribute in table.names:
-        strength = given.get(alias(attribute))
-        if isinstance(strength, bool) or not isinstance(strength, int | float) or not np.isfinite(strength):
+        if alias(attribute) not in given:
             raise UserError(f"{path}: class {name!r} has no number for {attribute!r}: give all {len(table.names)} attributes one")
     return np.array([given[alias(attribute)] for attribute in table.names], np.float32)

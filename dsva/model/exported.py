@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from transformers import CLIPVisionConfig
 from dsva.config import DataConfig, ModelConfig, ScoresConfig
 from dsva.cost import FLOAT, Shape
 from dsva.files import write_atomically
-from dsva.json_files import read_json
+from dsva.json_files import read_model
 from dsva.model.scores import ClassRows, class_rows
 from dsva.pixels import eval_pixels
 from shards.errors import UserError
@@ -106,13 +106,7 @@ class Exported(_Part):
         Raises:
             UserError: missing, damaged, or not one that `dsva checkpoint export` wrote.
         """
-        value, _ = read_json(folder / CONFIG, MAX_CONFIG)
-        try:
-            read = cls.model_validate(value)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{folder / CONFIG} is no exported model's ({place}: {first['msg']}): export the run again") from None
+        read, _ = read_model(folder / CONFIG, cls, "export the run again", MAX_CONFIG)
         read._check_claim(folder / WEIGHTS)
         return read
 

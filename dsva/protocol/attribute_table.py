@@ -5,14 +5,16 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from dsva.files import write_atomically
-from dsva.json_files import read_bytes, read_json, strings, unknown
+from dsva.json_files import CORRECT, Name, Names, Schema, checked, different, read_bytes, read_json, unknown
 from dsva.protocol.table_provenance import TableProvenance
 from shards.errors import UserError
 from shards.files import without_control
@@ -21,6 +23,47 @@ from shards.names import matching
 MAX_CELLS = 10_000_000
 MAX_MEANING = 10_000  # characters
 PARTITIONS = 3
+
+
+def _brief(meaning: str) -> str:
+    if len(meaning) > MAX_MEANING:
+        raise ValueError(f"more than {MAX_MEANING:,} characters")
+    return meaning
+
+
+class _Rows(Schema):
+    """Rows as a file has them; numpy checks the matrix, which pydantic would make millions of objects of."""
+
+    classes: Names
+    matrix: Any
+    provenance: TableProvenance | None = None
+
+    @field_validator("provenance", mode="before")
+    @classmethod
+    def _recorded(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("null records nothing")
+        return value
+
+
+class _Content(_Rows):
+    """A table as a file has it, see `load`."""
+
+    groups: Annotated[dict[Name, Names], Field(min_length=1)]
+    meaning: Annotated[str, AfterValidator(_brief)] = ""
+    validation: list[_Rows] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        different(self.names)
+        if len(self.validation) not in (0, PARTITIONS):
+            raise ValueError(f"validation has {len(self.validation)} parts instead of {PARTITIONS}")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """All attributes, group after group."""
+        return [*chain.from_iterable(self.groups.values())]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,36 +154,8 @@ def load(path: Path) -> AttributeTable:
 
 def _from_json(path: Path) -> AttributeTable:
     value, sha256 = read_json(path)
-    missing = [key for key in ("classes", "groups", "matrix") if key not in value]
-    if missing:
-        raise UserError(f"{path} has no {missing[0]!r}: an attribute table needs classes, groups and matrix")
-    if not isinstance(value["groups"], dict) or not value["groups"]:
-        raise UserError(f"{path}: groups must map each group's name to a list of attribute names: correct the file")
-    strings([*value["groups"]], path, "groups")
-    meaning = value.get("meaning", "")
-    if not isinstance(meaning, str) or len(meaning) > MAX_MEANING:
-        raise UserError(
-            f"{path}: meaning must be a text of at most {MAX_MEANING:,} characters: say in short where the numbers come from"
-        )
-    groups = {name: strings(members, path, f"group {name!r}") for name, members in value["groups"].items()}
-    names = [name for members in groups.values() for name in members]
-    ends = np.cumsum([len(members) for members in groups.values()]).tolist()
-    places = {name: tuple(range(end - len(groups[name]), end)) for name, end in zip(groups, ends, strict=True)}
-
-    def read(part: dict[str, Any]) -> AttributeTable:
-        table = _table(path, sha256, part["classes"], names, part["matrix"])
-        provenance = TableProvenance.read(part["provenance"], path) if "provenance" in part else None
-        return replace(table, groups=places, meaning=without_control(meaning), provenance=provenance)
-
-    return replace(read(value), validation=tuple(map(read, _validation(value, path))))
-
-
-def _validation(value: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    parts: list[dict[str, Any]] = value.get("validation", [])
-    whole = isinstance(parts, list) and all(isinstance(part, dict) and {"classes", "matrix"} <= part.keys() for part in parts)
-    if not whole or len(parts) not in (0, PARTITIONS):
-        raise UserError(f"{path}: validation must be three parts with classes and matrix: build the table again, or leave it out")
-    return parts
+    built = "provenance" in value or "validation" in value
+    return _table(path, sha256, value, f"{CORRECT}, or build the table again" if built else CORRECT)
 
 
 def _from_csv(path: Path) -> AttributeTable:
@@ -149,7 +164,8 @@ def _from_csv(path: Path) -> AttributeTable:
         header, *rows = [row for row in csv.reader(io.StringIO(content.decode("utf-8-sig")), strict=True) if row]
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path} is not a CSV table in UTF-8 ({error}): correct the file") from None
-    return _table(path, sha256, [row[0] for row in rows], header[1:], [row[1:] for row in rows])
+    groups = {"all": header[1:]}
+    return _table(path, sha256, {"classes": [row[0] for row in rows], "groups": groups, "matrix": [row[1:] for row in rows]})
 
 
 def _from_mat(path: Path) -> AttributeTable:
@@ -172,23 +188,34 @@ def _from_mat(path: Path) -> AttributeTable:
     except Exception as error:  # scipy raises whatever a damaged file makes it trip over
         raise UserError(f"{path} cannot be read as a MATLAB file ({error}): save it with `save -v7`") from None
     names = [f"attribute {place + 1}" for place in range(matrix.shape[-1])]
-    return _table(path, sha256, classes, names, matrix)
+    return _table(path, sha256, {"classes": classes, "groups": {"all": names}, "matrix": matrix})
 
 
-def _table(path: Path, sha256: str, classes: Any, names: list[str], matrix: Any) -> AttributeTable:
-    classes = strings(classes, path, "the list of classes")
-    attributes = strings(names, path, "the list of attributes")
+def _table(path: Path, sha256: str, value: dict[str, Any], mend: str = CORRECT) -> AttributeTable:
+    content = checked(_Content, value, path, mend)
+    names = tuple(content.names)
+    ends = np.cumsum([len(members) for members in content.groups.values()]).tolist()
+    groups = {name: tuple(range(end - len(content.groups[name]), end)) for name, end in zip(content.groups, ends, strict=True)}
+
+    def table(rows: _Rows) -> AttributeTable:
+        matrix, meaning = _numbers(path, rows, names), without_control(content.meaning)
+        return AttributeTable(path, tuple(rows.classes), names, groups, matrix, meaning, sha256, rows.provenance)
+
+    return replace(table(content), validation=tuple(map(table, content.validation)))
+
+
+def _numbers(path: Path, rows: _Rows, attributes: Sequence[str]) -> NDArray[np.float32]:
     try:
         with np.errstate(over="ignore"):  # too large is not finite, see below
-            numbers = np.array(matrix, np.float32)
-    except (TypeError, ValueError) as error:
+            numbers = np.array(rows.matrix, np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: the matrix is not a table of numbers with rows of one length ({error}): correct it") from None
-    if numbers.shape != (len(classes), len(attributes)):
+    if numbers.shape != (len(rows.classes), len(attributes)):
         raise UserError(
-            f"{path}: the matrix has shape {list(numbers.shape)} but there are {len(classes)} classes "
+            f"{path}: the matrix has shape {list(numbers.shape)} but there are {len(rows.classes)} classes "
             f"and {len(attributes)} attributes: give a row a class and a column an attribute"
         )
     if not np.isfinite(numbers).all():
         row, column = np.argwhere(~np.isfinite(numbers))[0]
-        raise UserError(f"{path}: class {classes[row]!r}, attribute {attributes[column]!r} is not a finite number: correct it")
-    return AttributeTable(path, classes, attributes, {"all": tuple(range(len(names)))}, numbers, "", sha256)
+        raise UserError(f"{path}: class {rows.classes[row]!r}, attribute {attributes[column]!r} is not a finite number: correct it")
+    return numbers

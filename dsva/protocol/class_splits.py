@@ -6,12 +6,14 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
+from pydantic import model_validator
 
-from dsva.json_files import read_json, strings, unknown
+from dsva.json_files import Names, Schema, checked, read_json, unknown
 from shards.errors import UserError
 from shards.index import ShardSet
 from shards.names import matching, same_names
@@ -38,6 +40,19 @@ class Split:
     unseen: tuple[str, ...]
     sha256: str
     respelled: tuple[str, ...] = ()
+
+
+class _Named(Schema):
+    """A split as a file of splits has it."""
+
+    seen: Names
+    unseen: Names
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if same := same_names((*self.seen, *self.unseen)):
+            raise ValueError(f"{same[0]!r} and {same[1]!r} are one class")
+        return self
 
 
 def find_split(data: ShardSet, file: Path | None, name: str) -> Split:
@@ -94,12 +109,8 @@ def load_split(path: Path, name: str) -> Split:
     value, sha256 = read_json(path)
     if name not in value:
         raise UserError(f"{path} has no split {name!r}: {unknown(name, value)}")
-    if not isinstance(value[name], dict) or not {"seen", "unseen"} <= value[name].keys():
-        raise UserError(f"{path}: split {name!r} must have a list `seen` and a list `unseen`: correct the file")
-    seen, unseen = (strings(value[name][part], path, f"{part!r} of split {name!r}") for part in ("seen", "unseen"))
-    if same := same_names((*seen, *unseen)):
-        raise UserError(f"{path}: split {name!r} names {same[0]!r} and {same[1]!r}, which are one class: remove one of them")
-    return Split(name, seen, unseen, sha256)
+    named = checked(_Named, value[name], path, place=f"split {name!r}: ")  # the others may be for other programs
+    return Split(name, tuple(named.seen), tuple(named.unseen), sha256)
 
 
 def own_split(data: ShardSet) -> Split:

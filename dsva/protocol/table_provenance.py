@@ -1,13 +1,11 @@
 """How the rows of an attribute table were made, as the file itself records it, so that evaluation can check it."""
 
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from shards.errors import UserError
 from shards.order import Ids
 
 Mode = Literal["text", "sentences", "seen-images", "exemplars"]
@@ -62,16 +60,3 @@ class TableProvenance(BaseModel):
         """Return the sample ids of the images that the rows of classes were made from, ascending within a class."""
         texts = (self.images.get(name, "") for name in names)
         return np.concatenate([np.zeros(0, np.int64), *(np.cumsum(np.array(text.split(), np.int64)) for text in texts)])
-
-    @classmethod
-    def read(cls, value: object, path: Path) -> Self:
-        """Check the `provenance` of the table at `path`.
-
-        Raises:
-            UserError: it is not what `dsva attributes build` writes.
-        """
-        try:
-            return cls.model_validate(value)
-        except ValidationError as error:
-            place = ".".join(["provenance", *(str(part) for part in error.errors()[0]["loc"])])
-            raise UserError(f"{path}: {place} is not as `dsva attributes build` writes it: build the table again") from None

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import NamedTuple
 
+from markupsafe import Markup
+
 from dsva.pictures.lettering import columns, short
+from dsva.report.svg import element
 
 WIDTH, HEIGHT = 560, 320
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 44
@@ -23,8 +25,13 @@ Point = tuple[float, float]
 class Drawing(NamedTuple):
     """An `svg` element, and its width in pixels."""
 
-    svg: str
+    svg: Markup
     width: float
+
+    @property
+    def wide(self) -> bool:
+        """Whether it takes the width of the page."""
+        return self.width > WIDE
 
 
 @dataclass(frozen=True)
@@ -67,9 +74,9 @@ def line_chart(
     parts = [*_axes(x, y, x_name, y_name)]
     for place, line in enumerate(lines):
         path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in _thinned(line.points))
-        parts.append(f'<polyline class="line s{place % SERIES}" points="{path}"/>')
+        parts.append(element("polyline", class_=f"line s{place % SERIES}", points=path))
         for (a, b), text in line.marks:
-            parts.append(f'<circle class="mark s{place % SERIES}" cx="{x(a):.1f}" cy="{y(b):.1f}" r="5">{_tip(text)}</circle>')
+            parts.append(element("circle", _tip(text), class_=f"mark s{place % SERIES}", cx=x(a), cy=y(b), r=5))
     legend = _legend([line.name for line in lines])
     return _svg(description, WIDTH, HEIGHT + (ROW * len(lines) if legend else 0), [*parts, *legend])
 
@@ -83,16 +90,14 @@ def bar_chart(description: str, rows: Sequence[str], bars: Sequence[Bars], low: 
     parts = [*_grid(scale, TOP, bottom)]
     for row, name in enumerate(rows):
         top = TOP + ROW * row
-        parts.append(f'<text class="end" x="{left - 6:.1f}" y="{top + 12}">{escape(names[row])}</text>')
+        parts.append(element("text", names[row], class_="end", x=left - 6, y=top + 12))
         for place, series in enumerate(bars):
             value = series.values[row]
             if value is not None:
                 start, end = sorted((scale(0), scale(value)))
-                place_y = top + 2 + place * part
-                parts.append(
-                    f'<rect class="bar s{place}" x="{start:.1f}" y="{place_y:.1f}" width="{max(end - start, 1):.1f}" '
-                    f'height="{part:.1f}">{_tip(f"{name}, {series.name}: {value:.3g}")}</rect>'
-                )
+                tip = _tip(f"{name}, {series.name}: {value:.3g}")
+                box = {"x": start, "y": top + 2 + place * part, "width": max(end - start, 1.0), "height": part}
+                parts.append(element("rect", tip, class_=f"bar s{place}", **box))
     legend = _legend([series.name for series in bars], bottom + 22)
     return _svg(description, WIDTH, bottom + 26 + ROW * len(legend) // 2, [*parts, *legend])
 
@@ -101,23 +106,20 @@ def matrix(description: str, names: Sequence[str], shares: Sequence[Sequence[flo
     """Draw a square matrix of percentages, a row a true class; a line parts the first `line_at` classes from the others."""
     shown = [short(name, 24) for name in names]
     left, size = _beside(shown), ROW * len(names)
-    parts = [f'<rect class="ground" x="{left:.1f}" y="{left:.1f}" width="{size}" height="{size}"/>']
+    parts = [element("rect", class_="ground", x=left, y=left, width=size, height=size)]
     for row, name in enumerate(names):
         middle = left + ROW * row + 12
-        parts.append(f'<text class="end" x="{left - 6:.1f}" y="{middle:.1f}">{escape(shown[row])}</text>')
-        parts.append(f'<text transform="translate({middle:.1f} {left - 6:.1f}) rotate(-90)">{escape(shown[row])}</text>')
+        parts.append(element("text", shown[row], class_="end", x=left - 6, y=middle))
+        parts.append(element("text", shown[row], transform=f"translate({middle:.1f} {left - 6:.1f}) rotate(-90)"))
         for column, share in enumerate(shares[row]):
             if share > 0:
-                x, y = left + ROW * column, left + ROW * row
                 tip = _tip(f"{name} taken for {names[column]}: {share:.1f} %")
-                # The square root lets rare confusions show.
-                opacity = math.sqrt(share / 100)
-                parts.append(
-                    f'<rect class="cell" x="{x:.1f}" y="{y:.1f}" width="16" height="16" opacity="{opacity:.2f}">{tip}</rect>'
-                )
+                box = {"x": left + ROW * column, "y": left + ROW * row, "width": 16, "height": 16}
+                opacity = f"{math.sqrt(share / 100):.2f}"  # the root lets rare confusions show
+                parts.append(element("rect", tip, class_="cell", **box, opacity=opacity))
     if 0 < line_at < len(names):
         at, end = left + ROW * line_at - 0.5, left + size
-        parts.append(f'<path class="part" d="M{left:.1f} {at:.1f}H{end:.1f}M{at:.1f} {left:.1f}V{end:.1f}"/>')
+        parts.append(element("path", class_="part", d=f"M{left:.1f} {at:.1f}H{end:.1f}M{at:.1f} {left:.1f}V{end:.1f}"))
     side = math.ceil(left + size + 6)
     return _svg(description, side, side, parts)
 
@@ -151,28 +153,28 @@ class _Scale:
         return [step * place for place in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
-def _axes(x: _Scale, y: _Scale, x_name: str, y_name: str) -> Iterator[str]:
+def _axes(x: _Scale, y: _Scale, x_name: str, y_name: str) -> Iterator[Markup]:
     yield from _grid(x, TOP, HEIGHT - BOTTOM)
     for tick in y.ticks():
-        yield f'<path class="rule" d="M{LEFT} {y(tick):.1f}H{WIDTH - RIGHT}"/>'
-        yield f'<text class="end" x="{LEFT - 6}" y="{y(tick) + 4:.1f}">{tick:.4g}</text>'
-    yield f'<text class="end" x="{WIDTH - RIGHT}" y="{HEIGHT - 8}">{escape(x_name)}</text>'
-    yield f'<text transform="translate(13 {TOP + 4}) rotate(-90)" class="end">{escape(y_name)}</text>'
+        yield element("path", class_="rule", d=f"M{LEFT} {y(tick):.1f}H{WIDTH - RIGHT}")
+        yield element("text", f"{tick:.4g}", class_="end", x=LEFT - 6, y=y(tick) + 4)
+    yield element("text", x_name, class_="end", x=WIDTH - RIGHT, y=HEIGHT - 8)
+    yield element("text", y_name, transform=f"translate(13 {TOP + 4}) rotate(-90)", class_="end")
 
 
-def _grid(x: _Scale, top: float, bottom: float) -> Iterator[str]:
+def _grid(x: _Scale, top: float, bottom: float) -> Iterator[Markup]:
     for tick in x.ticks():
-        yield f'<path class="rule" d="M{x(tick):.1f} {top}V{bottom}"/>'
-        yield f'<text class="middle" x="{x(tick):.1f}" y="{bottom + 14}">{tick:.4g}</text>'
+        yield element("path", class_="rule", d=f"M{x(tick):.1f} {top}V{bottom}")
+        yield element("text", f"{tick:.4g}", class_="middle", x=x(tick), y=bottom + 14)
 
 
-def _legend(names: Sequence[str], top: float = HEIGHT) -> list[str]:
+def _legend(names: Sequence[str], top: float = HEIGHT) -> list[Markup]:
     """Return two elements a name, or none for a single name."""
     entries = []
     for place, name in enumerate(names if len(names) > 1 else ()):
-        y = top + ROW * place
-        entries.append(f'<rect class="bar s{place % SERIES}" x="{LEFT}" y="{y:.1f}" width="16" height="8"/>')
-        entries.append(f'<text x="{LEFT + 24}" y="{y + 8:.1f}">{escape(name)}</text>')
+        y = float(top + ROW * place)
+        entries.append(element("rect", class_=f"bar s{place % SERIES}", x=LEFT, y=y, width=16, height=8))
+        entries.append(element("text", name, x=LEFT + 24, y=y + 8))
     return entries
 
 
@@ -189,13 +191,13 @@ def _placed(point: Point) -> bool:
 
 def _beside(names: Sequence[str]) -> float:
     """Return the width of the room for names at the side."""
-    return 12 + 7 * max(map(columns, names), default=0)
+    return 12.0 + 7 * max(map(columns, names), default=0)
 
 
-def _tip(text: str) -> str:
-    return f"<title>{escape(text)}</title>"
+def _tip(text: str) -> Markup:
+    return element("title", text)
 
 
-def _svg(description: str, width: float, height: float, parts: Sequence[str]) -> Drawing:
-    size = f'width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}"'
-    return Drawing(f'<svg role="img" {size} aria-label="{escape(description)}">{"".join(parts)}</svg>', width)
+def _svg(description: str, width: float, height: float, parts: Sequence[Markup]) -> Drawing:
+    size = {"width": f"{width:g}", "height": f"{height:g}", "viewBox": f"0 0 {width:g} {height:g}"}
+    return Drawing(element("svg", *parts, role="img", **size, aria_label=description), width)

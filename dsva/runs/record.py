@@ -20,10 +20,10 @@ import platform
 import shutil
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -36,6 +36,9 @@ from dsva.run_directory import CODE, CONFIG, ENDED, ENVIRONMENT, LOCK, REFUSED, 
 from dsva.runs.gate import DamagedRecordError, admit, recorded
 from shards.errors import UserError
 from shards.locks import take
+
+# webdataset reads the same shards, but nothing here imports it: where it is not installed, it is left out.
+PACKAGES = ("dsva", "torch", "accelerate", "transformers", "webdataset", "numpy")
 
 
 def open_record(config: Config, inputs: Mapping[str, str] | None = None) -> TextIO:
@@ -115,6 +118,15 @@ def set_damaged_aside(folder: Path) -> str:
     return ""
 
 
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    found = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def note_start(config: Config, step: int, inputs: Mapping[str, str], hardware: Mapping[str, Any], why: str) -> None:
     """Write the configuration, add this start to the lineage and describe its environment, `hardware` included.
 
@@ -125,12 +137,11 @@ def note_start(config: Config, step: int, inputs: Mapping[str, str], hardware: M
     code, diff = running_code()
     name = f"{CODE}/{code['sha256'][:16]}.diff" if diff else None
     write_atomically(folder / CONFIG, dump(config))
-    packages = ("dsva", "torch", "accelerate", "transformers", "webdataset", "numpy")
     environment: dict[str, Any] = {
         "command": sys.argv,
         "code": code,
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in packages},
+        "packages": versions(PACKAGES),
         **hardware,
     }
     write_atomically(folder / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")

@@ -29,6 +29,8 @@ OURS = ("optimizer", "scheduler", "data_efficiency", "compression_training", "ch
 def deepspeed_settings(config: Config) -> Callable[[int], dict[str, Any]] | None:
     """Return what gives DeepSpeed's settings for a number of processes; none where it is not the engine.
 
+    Only what would contradict the configuration is checked here: the keys are DeepSpeed's, which checks them by pydantic itself.
+
     Raises:
         UserError: DeepSpeed is not installed, or the user's file contradicts the configuration.
     """

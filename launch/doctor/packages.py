@@ -9,7 +9,7 @@ from packaging.specifiers import SpecifierSet
 
 from launch.doctor.finding import Asked, Finding
 
-EXTRAS = ("deepspeed", "tables", "geo")  # what users may choose to install
+EXTRAS = ("deepspeed", "tables", "geo", "webdataset")  # what users may choose to install
 OURSELVES = "dsva"
 
 

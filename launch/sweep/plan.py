@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from dsva.config import Config, load
 from dsva.files import write_atomically
+from dsva.json_files import read_model
 from dsva.runs.identity import FREE
 from dsva.settings import RelativeToFile, Section, absolute, read
 from launch.slurm.batch import ClusterConfig
@@ -120,15 +121,9 @@ class Manifest(BaseModel):
         Raises:
             UserError: there is none, or it is not one of ours.
         """
-        path = folder / MANIFEST
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError:
-            raise UserError(
-                f"{folder} holds no sweep (it has no {MANIFEST}): give the folder that `dsva sweep start` wrote"
-            ) from None
-        except ValidationError as error:
-            raise UserError(f"{path} is no manifest of this version: {error.errors()[0]['msg']}") from None
+        if not (folder / MANIFEST).is_file():
+            raise UserError(f"{folder} holds no sweep (it has no {MANIFEST}): give the folder that `dsva sweep start` wrote")
+        return read_model(folder / MANIFEST, cls, "put it back, or start the sweep again in a new folder")[0]
 
     def write(self, folder: Path) -> None:
         """Write the manifest in one step."""

@@ -197,7 +197,7 @@ def test_final_and_validation_runs_take_one_table_and_gamma_passes_between_them(
     assert results.heads["proto"].gzsl.gamma_source == f"validation run {tmp_path / 'v'}"
     damaged = json.loads(table.read_text()) | {"validation": [{}]}
     table.write_text(json.dumps(damaged))
-    with pytest.raises(UserError, match="validation must be three parts with classes and matrix: build the table again"):
+    with pytest.raises(UserError, match=r"there is no 'validation.0.classes', .*: correct the file, or build the table again"):
         load(table)
 
 
@@ -321,10 +321,15 @@ def test_weights_that_are_pickles_are_not_loaded(clip: Path, shards: Path, tmp_p
     [
         ("a: [", "cannot be read as YAML"),
         ("- a", "holds a list where"),
-        ("groups: {}", "must have the sections class_templates, attribute_templates, groups"),
+        ("groups: {a: [b]}", "there is no 'class_templates', which is needed: correct the file"),
         ("{class_templates: ['{}'], attribute_templates: ['a {b}'], groups: {a: [b]}}", r"the template 'a \{b\}' must hold one"),
         ("{class_templates: ['{}'], attribute_templates: ['{}'], groups: {a: [b], c: [b]}}", "'b' is in groups 'a' and 'c'"),
-        ("{class_templates: ['{}'], attribute_templates: ['{}'], groups: []}", "groups must map"),
+        ("{class_templates: ['{}'], attribute_templates: ['{}'], groups: []}", "groups=.*: Input should be a valid dictionary"),
+        ("{templates: [], groups: {}}", "there is no key 'templates'; did you mean 'class_templates'"),
+        (
+            "{class_templates: ['{}'], attribute_templates: ['{}'], groups: {a: !!binary aGk=}}",
+            "groups.a=b'hi': Input should be a valid list",
+        ),
     ],
 )
 def test_wrong_vocabularies_are_refused(tmp_path: Path, text: str, sentence: str) -> None:

@@ -117,7 +117,8 @@ def test_a_choice_made_for_another_split_is_refused(chosen: Path, places: tuple[
 def test_a_choice_that_points_outside_its_folder_is_refused(chosen: Path, tmp_path: Path) -> None:
     shutil.copy(chosen / CHOSEN, tmp_path / "c.yaml")
     (tmp_path / CHOICE).write_text(json.dumps({"runs": ["../elsewhere"]}))
-    with pytest.raises(UserError, match=r"names the run '\.\./elsewhere', which is outside of"):
+    said = r"choice.json: runs: the run '\.\./elsewhere' is outside of the folder: run `dsva choose` again$"
+    with pytest.raises(UserError, match=said):
         run(load(tmp_path / "c.yaml", [f"eval.validation_run={tmp_path}"]), Console(file=StringIO()))
 
 

@@ -93,7 +93,7 @@ def test_names_of_a_file_that_people_read_as_the_sets_are_taken_and_told(tmp_pat
         "classes are taken although SET spells them otherwise: 'Fore\u0302t' for 'For\xeat', 'BareLand' for 'bare land'",
     )
     one_form = write(tmp_path / "one.json", {"a": {"seen": ["For\xeat", "Pond"], "unseen": ["Fore\u0302t"]}})
-    with pytest.raises(UserError, match="which are one class"):
+    with pytest.raises(UserError, match="are one class: correct the file"):
         find_split(data, one_form, "a")
 
 
@@ -106,11 +106,16 @@ def test_published_aid_splits_are_read() -> None:
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ({"a": {"seen": ["Pond"], "unseen": ["Park", "pond"]}}, "names 'Pond' and 'pond', which are one class"),
-        ({"a": {"seen": ["Bare_Land"], "unseen": ["bare land"]}}, "which are one class"),
-        ({"a": {"seen": ["Pond", "Pond"], "unseen": ["Park"]}}, "names 'Pond' twice"),
-        ({"a": {"seen": ["Pond"], "unseen": []}}, "'unseen' of split 'a' must be a list of names"),
-        ({"a": {"seen": ["Pond"]}}, "must have a list `seen` and a list `unseen`"),
+        ({"a": {"seen": ["Pond"], "unseen": ["Park", "pond"]}}, "split 'a': 'Pond' and 'pond' are one class: correct the file$"),
+        ({"a": {"seen": ["Bare_Land"], "unseen": ["bare land"]}}, "'Bare_Land' and 'bare land' are one class"),
+        ({"a": {"seen": ["Pond", "Pond"], "unseen": ["Park"]}}, "split 'a': seen: 'Pond' is there twice"),
+        ({"a": {"seen": ["Pond"], "unseen": []}}, r"split 'a': unseen=\[\]: List should have at least 1 item"),
+        ({"a": {"seen": ["Pond"]}}, "split 'a': there is no 'unseen', which is needed"),
+        ({"a": {"seen": ["Pond"], "unseen": "Park"}}, "unseen='Park': Input should be a valid list"),
+        ({"a": {"seen": ["Pond"], "unseen": ["Park", None]}}, "unseen.1=None: Input should be a valid string"),
+        ({"a": {"seen": ["Pond"], "unseen": [" "]}}, "unseen.0: a name is empty"),
+        ({"a": {"seen": ["Pond"], "unseen": ["Pa\nrk"]}}, r"unseen.0: 'Pa\\nrk' has a control character"),
+        ({"a": 3}, "split 'a': Input should be keys with values"),
         ({"a1": {"seen": ["Pond"], "unseen": ["Park"]}}, "has no split 'a': did you mean 'a1'"),
         (["a"], "holds a JSON list"),
     ],

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -136,3 +137,9 @@ def test_only_the_code_of_steps_that_count_is_named(tmp_path: Path, monkeypatch:
     lines((0, CLEAN))
     assert code_of(tmp_path, 60)["modified"] is False
     assert not changes(trained_by(tmp_path, 60))
+
+
+def test_a_package_that_is_not_installed_is_not_recorded_and_hinders_nothing() -> None:
+    installed = {"numpy": version("numpy"), "webdataset": version("webdataset")}
+    assert record.versions(("numpy", "not-installed", "webdataset")) == installed
+    assert list(record.versions(record.PACKAGES)) == list(record.PACKAGES)

@@ -103,8 +103,14 @@ def test_rows_come_as_csv_json_or_table_in_any_order_of_attributes(tmp_path: Pat
     ("change", "said"),
     [
         (lambda strengths: strengths.pop(next(iter(strengths))), "has no number for"),
-        (lambda strengths: strengths.update({next(iter(strengths)): float("nan")}), "has no number for"),
-        (lambda strengths: strengths.update({next(iter(strengths)): "high"}), "has no number for"),
+        (
+            lambda strengths: strengths.update({next(iter(strengths)): float("nan")}),
+            "=nan: Input should be a finite number: correct the file$",
+        ),
+        (lambda strengths: strengths.update({next(iter(strengths)): "high"}), "='high': Input should be a valid number"),
+        (lambda strengths: strengths.update({next(iter(strengths)): True}), "=True: Input should be a valid number"),
+        (lambda strengths: strengths.update({next(iter(strengths)): 1e39}), "less than or equal to 34028234"),
+        (lambda strengths: strengths.update({next(iter(strengths)): 10**400}), "Input should be a valid number"),
         (lambda strengths: strengths.update({"no such thing": 1}), "has the attribute 'no such thing'"),
     ],
 )
@@ -117,7 +123,7 @@ def test_rows_that_do_not_fit_the_table_are_refused(
     with pytest.raises(UserError, match=said):
         read_rows(tmp_path / "rows.json", load(ATTRIBUTES))
     (tmp_path / "rows.json").write_text('{"new": 3}')
-    with pytest.raises(UserError, match="class 'new' must map attribute names to strengths"):
+    with pytest.raises(UserError, match=r"rows.json: new=3: Input should be a valid dictionary: correct the file"):
         read_rows(tmp_path / "rows.json", load(ATTRIBUTES))
 
 

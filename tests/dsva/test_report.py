@@ -51,7 +51,7 @@ def test_page_holds_table_charts_gallery_and_provenance(report: Path) -> None:
         "Seen against unseen classes",
         "Confusions",
         "Classes",
-        "Share of each class&#x27;s test images that is recognised",
+        "Share of each class&#39;s test images that is recognised",
         "How well attributes are read",
     ]
     assert titles[8] == "Training"

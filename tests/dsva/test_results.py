@@ -147,7 +147,7 @@ def test_gamma_chosen_on_test_images_is_refused(tmp_path: Path) -> None:
 
 def test_other_files_are_not_results(tmp_path: Path) -> None:
     (tmp_path / RESULTS).write_text('{"format": 2}')
-    with pytest.raises(UserError, match=r"no results\.json of this version"):
+    with pytest.raises(UserError, match=r"results\.json: format=2: Input should be 1: evaluate the run again$"):
         Results.read(tmp_path / RESULTS)
 
 

@@ -169,12 +169,21 @@ MANY = {"attributes": [str(number) for number in range(20_000)], "groups": {str(
     [
         (change_weights, "model.safetensors is missing or not what config.json describes"),
         (change_config(model__prototype_bias=True), "model.safetensors does not fit config.json"),
-        (change_config(clip__num_attention_heads=256), "config.json is no exported model's (clip: "),
+        (
+            change_config(clip__num_attention_heads=256),
+            "config.json: clip: attention heads do not divide the width, or patches the image: export the run again",
+        ),
         # 2 TB, were the claim believed.
         (change_config(clip__hidden_size=1 << 14, clip__num_hidden_layers=256), "bytes that config.json claims"),
-        (change_config(**MANY), "config.json is no exported model's"),
-        (change_config(classes=["a\x1b[31m", "b", "c", "d", "e"]), "config.json is no exported model's"),
-        (lambda folder: (folder / "config.json").write_text("{}"), "is no exported model's"),
+        (change_config(**MANY), "20,000 groups of 20,000 attributes are too many"),
+        (
+            change_config(classes=["a\x1b[31m", "b", "c", "d", "e"]),
+            "config.json: a name has a control character: export the run again",
+        ),
+        (
+            lambda folder: (folder / "config.json").write_text("{}"),
+            "config.json: there is no 'weights_sha256', which is needed: export the run again",
+        ),
         (lambda folder: (folder / "config.json").unlink(), "config.json cannot be read"),
     ],
 )

@@ -89,10 +89,15 @@ def test_a_run_that_does_not_fit_is_refused_before_anything_is_written(overrides
 def test_the_copy_of_the_code_runs_by_itself_and_knows_what_it_was(tmp_path: Path) -> None:
     code = take(tmp_path / "code")
     told = json.loads(next(code.glob("*.json")).read_text())
-    look = "import dsva, launch; from dsva.provenance.code import code_version as v; print(dsva.__file__, launch.__file__, v())"
+    look = (
+        "import pathlib, dsva, launch; from dsva.provenance.code import code_version as v; "
+        "print(dsva.__file__, launch.__file__, v()); "
+        "from dsva.report.page import write_page; write_page(pathlib.Path(dsva.__file__).with_name('page.html'), 'title', '', [])"
+    )
     environment = {**os.environ, "PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
     printed = subprocess.run(
         [sys.executable, "-c", look], env=environment, cwd=CONFIG.parent, capture_output=True, text=True, check=True
     )
     assert printed.stdout.split()[:2] == [str(code / "dsva" / "__init__.py"), str(code / "launch" / "__init__.py")]
     assert str(told["version"]) in printed.stdout
+    assert "<h1>title</h1>" in (code / "dsva" / "page.html").read_text()  # its templates were copied, too
