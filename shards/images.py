@@ -52,7 +52,7 @@ class _Tiff(TiffImageFile):
     def load_prepare(self) -> None:
         """Make room for the pixels, as stored; Pillow would ask for its limit before it does so."""
         if self._im is None:
-            self.im = Image.core.new(self.mode, (self.tag_v2[IMAGEWIDTH], self.tag_v2[IMAGELENGTH]))
+            self.im = Image.new(self.mode, (self.tag_v2[IMAGEWIDTH], self.tag_v2[IMAGELENGTH]), None).im
         super().load_prepare()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from dsva.processes.joining import join
+from dsva.processes.joining import join, set_environment
 from launch.jobs.rendezvous import Worker, meet
 from shards.errors import UserError
 
@@ -51,11 +51,13 @@ def main(folder: str, seconds: str) -> None:
     """Meet the others within some seconds, measure and print."""
     try:
         store = meet(Worker.of(os.environ), Path(folder), os.environ, float(seconds))
-        join(os.environ, alone=False)
+        with set_environment(os.environ):
+            join(os.environ, alone=False)
+            measured = measure()
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    print(json.dumps(measure()), flush=True)
+    print(json.dumps(measured), flush=True)
     dist.barrier()
     dist.destroy_process_group()
     del store

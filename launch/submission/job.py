@@ -18,8 +18,8 @@ from typing import Any
 
 from rich.console import Console
 
-from dsva import importing
 from dsva.files import room_for
+from dsva.own_process import declare_own_process, imported_for_good
 from dsva.run_directory import LOCK
 from dsva.train.stopping import WARNINGS
 from launch.jobs.folder import FAULT, MISTAKE, JobFolder
@@ -83,7 +83,8 @@ class Job:
 
 def _train(folder: JobFolder, place: Worker) -> int:
     """Import torch, meet the other processes and train."""
-    with importing.for_good():
+    declare_own_process()
+    with imported_for_good():
         from dsva.config import load  # noqa: PLC0415 (slow; a job that is complete needs none of it)
         from dsva.train.run import run  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""How large an image may be is said by the one who reads it; Pillow's limit belongs to the program around us, and counts for that alone."""
+"""How large an image may be is said by the one who reads it; Pillow's limit is for the images that the program around us opens."""
 
 import io
 import warnings
