@@ -13,12 +13,19 @@ from pathlib import Path
 
 import pytest
 
+from dsva import api
+from dsva.config import load
 from launch.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["train.steps=2", "model.width=32", "model.layers=1", "model.heads=2", "model.mlp=32"]
 SMALL += ["data.image_size=48", "data.resize=48", "data.batch_size=8"]
 IMAGES_PER_CLASS = 10
+
+
+def programs(page: str) -> list[str]:
+    """The blocks of Python."""
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
 
 
 def commands(page: str = "README.md") -> list[list[str]]:
@@ -65,13 +72,20 @@ def test_every_command_of_the_journey(workplace: Path, monkeypatch: pytest.Monke
     for name in ("a", "b", "c"):
         assert (workplace / "RUNS" / name / "results.json").is_file()
     assert (workplace / "MODELS" / "a" / "config.json").is_file()
+    monkeypatch.setattr(api, "load_config", lambda path, overrides: load(path, [*overrides, *SMALL]))
+    for page in ("README.md", "docs/api.md"):
+        names: dict[str, object] = {}
+        for program in programs(page):
+            exec(program, names)
+    for name in ("d", "e"):
+        assert (workplace / "RUNS" / name / "results.json").is_file()
 
 
 def test_no_page_has_commands_that_are_not_tried() -> None:
     pages = {
         str(page.relative_to(ROOT)) for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")] if "```" in page.read_text()
     }
-    assert pages == {"README.md", "docs/engines.md", "docs/slurm.md"}
+    assert pages == {"README.md", "docs/api.md", "docs/engines.md", "docs/slurm.md"}
 
 
 def test_the_two_commands_are_those_of_make() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DeepSpeedPlugin, DistributedDataParallelKwargs, InitProcessGroupKwargs, gather_object
 from torch import Tensor
 
@@ -114,5 +115,6 @@ class Ranks:
         self.accelerator.free_memory()
 
     def close(self) -> None:
-        """Leave the process group, if there is one."""
+        """Leave the process group, if there is one; Accelerate forgets what this was about, so that another engine may follow."""
         self.accelerator.end_training()
+        AcceleratorState._reset_state(reset_partial_state=True)
