@@ -20,7 +20,6 @@ from PIL import Image
 
 import dsva
 from dsva.config import Config, load
-from dsva.inference.model import Model
 from dsva.inference.predict import predict
 from dsva.inference.trained_run import Trained
 from dsva.inference.viewer import Viewer
@@ -197,7 +196,6 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_training_leaves_the_program_as_it_was(tiny: Noise, tmp_path: Path, engine: str) -> None:
     config = load(tiny.config, [f"run.dir={tmp_path / 'run'}", "train.steps=1", f"train.engine={engine}"])
     assert dsva.fit(config).heads["proto"].zsl >= 0
-    assert isinstance(dsva.load(tmp_path / "run"), Model)
 
 
 @pytest.mark.usefixtures("_as_before")
