@@ -7,6 +7,7 @@ trains configs/aid_25_5.yaml with a ViT-S shape (22 million weights) for a few s
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import sys
@@ -17,7 +18,8 @@ import torch
 from rich.console import Console
 
 from benchmarks.together import Together
-from dsva.config import load
+from dsva.config import Config, load
+from dsva.processes.joining import set_environment
 from dsva.processes.ranks import Ranks
 from dsva.protocol.experiment import Experiment
 from dsva.run_directory import CHECKPOINTS
@@ -37,6 +39,11 @@ def measure(overrides: list[str]) -> None:
     """Measure one layout as one of its ranks; rank 0 prints a JSON object."""
     config = load(CONFIG, overrides)
     experiment = Experiment.open(config)
+    with set_environment(os.environ, deepspeed=config.train.engine.startswith("zero")):
+        _measure(config, experiment)
+
+
+def _measure(config: Config, experiment: Experiment) -> None:
     ranks = Ranks(config.train.precision, deepspeed=deepspeed_settings(config))
     trainer = Trainer(experiment, ranks, Console(stderr=True), Phases(ranks.device))
     seconds, started = [], time.perf_counter()

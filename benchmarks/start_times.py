@@ -1,4 +1,4 @@
-"""What a start costs before any work: a process that imports what trains and ends, with and without `dsva.importing`.
+"""What a start costs before any work: a process that imports what trains and ends, with and without `dsva.own_process`.
 
     python benchmarks/start_times.py [--rounds 7]
 
@@ -13,13 +13,13 @@ import time
 
 USUAL, OURS = "as usual", "as it is here"
 ALL = """
-with dsva.importing.for_good():
+with dsva.own_process.imported_for_good():
     import dsva.train.run
 print(flush=True)
 """
 WAYS = {
-    USUAL: f"import contextlib, dsva.importing\ndsva.importing.for_good = contextlib.nullcontext{ALL}",
-    OURS: f"import dsva.importing{ALL}",
+    USUAL: f"import dsva.own_process{ALL}",
+    OURS: f"import dsva.own_process\ndsva.own_process.declare_own_process(){ALL}",
 }
 
 

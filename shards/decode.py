@@ -38,7 +38,7 @@ def decode_into(data: bytes, width: int, height: int, out: Pixels, upright: bool
         size = upright_size(image.size, orientation)
         if size != (width, height):
             raise ValueError(f"is {size[0]}x{size[1]} pixels, the index says {width}x{height}")
-        out[:] = _square(turned(to_rgb(image), orientation), side)
+        out[:] = square(turned(to_rgb(image), orientation), side)
 
 
 def _decode_jpeg(data: bytes, out: Pixels) -> None:
@@ -48,7 +48,8 @@ def _decode_jpeg(data: bytes, out: Pixels) -> None:
         raise ValueError(f"is {decoded.shape[1]}x{decoded.shape[0]} pixels, the index says {out.shape[1]}x{out.shape[0]}")
 
 
-def _square(image: Image.Image, side: int) -> Pixels:
+def square(image: Image.Image, side: int) -> Pixels:
+    """Scale the shorter side of an 8-bit RGB picture to `side` (bilinear, antialiased), and take the middle of the longer one."""
     width, height = image.size
     shorter = min(width, height)
     left, top = (width - shorter) / 2, (height - shorter) / 2

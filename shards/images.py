@@ -8,13 +8,16 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from shards.formats import read_header
 from shards.formats.header import Header
 from shards.formats.png import MAGIC as PNG_MAGIC
 from shards.formats.png import picture
+from shards.formats.tiff import MAGICS as TIFF_MAGICS
 
-FORMATS = ("JPEG", "PNG", "TIFF")
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff")
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 1 << 30
@@ -38,13 +41,19 @@ _PREMULTIPLIED = (
     "for example with `gdal_translate -b 1 -b 2 -b 3 IN.tif OUT.tif`"
 )
 
-# Pillow's own limit raises and warns at sizes that the caller may have allowed: every image is
-# opened by `open_image`, and its size is checked before a pixel is decoded.
-Image.MAX_IMAGE_PIXELS = None
-
 
 class BadImage(ValueError):
     """An image that cannot be used; the text says why and follows the image's name in messages."""
+
+
+class _Tiff(TiffImageFile):
+    """A TIFF whose size is held against no limit of Pillow's when it is decoded."""
+
+    def load_prepare(self) -> None:
+        """Make room for the pixels, as stored; Pillow would ask for its limit before it does so."""
+        if self._im is None:
+            self.im = Image.new(self.mode, (self.tag_v2[IMAGEWIDTH], self.tag_v2[IMAGELENGTH]), None).im
+        super().load_prepare()
 
 
 @dataclass(frozen=True)
@@ -115,11 +124,17 @@ def _grey(data: bytes, header: Header, max_pixels: int) -> tuple[tuple[int, int]
 def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Open a JPEG, PNG or TIFF with Pillow, without decoding it.
 
+    Not by `Image.open`: it holds every image against one limit for all of the process, which is for the program to set that
+    we are a part of. Ours is checked here, before a pixel is decoded.
+
     Raises:
         BadImage: not such an image, or too large.
     """
     try:
-        image = Image.open(io.BytesIO(picture(data) if data.startswith(PNG_MAGIC) else data), formats=FORMATS)
+        if data.startswith(PNG_MAGIC):
+            image: Image.Image = PngImageFile(io.BytesIO(picture(data)))
+        else:
+            image = (_Tiff if data.startswith(TIFF_MAGICS) else JpegImageFile)(io.BytesIO(data))
     except Exception as error:  # on crafted files Pillow raises almost anything
         said = f"{type(error).__name__}: {error}".partition(" <")[0]
         raise BadImage(f"is an image that Pillow cannot open ({said}): save it anew as 8-bit RGB, or fetch it again") from None

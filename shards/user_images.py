@@ -1,9 +1,10 @@
-"""Images as a user gives them, to be looked at rather than trained on: files, folders, shard sets, keys of a set.
+"""Images as a user gives them, to be looked at rather than trained on: files, folders, shard sets, keys of a set, pictures.
 
 A bad image among them is no mistake that stops the rest: it is handed over with the reason.
 """
 
 import os
+import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,17 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-from shards.decode import Pixels, decode_into
+from shards.decode import Pixels, decode_into, square
 from shards.description import SET
 from shards.errors import UserError
-from shards.images import EXTENSIONS, BadImage, inspect
+from shards.formats.ifd import ORIENTATION
+from shards.images import EXTENSIONS, MAX_PIXELS, BadImage, check_size, inspect, to_rgb, turned
 from shards.index import ShardSet
 from shards.loader import Reader
 from shards.sources.records import size_refusal
 from shards.sources.walk import told, walk
 
 AHEAD = 2  # batches that are read while one is in use
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA")  # of Pillow: 8 bits, and what `dsva pack` takes
+Given = str | Path | Image.Image | NDArray[np.uint8]
+_one_by_one = threading.Lock()  # Pillow decodes a picture when it is first used, which two threads must not do at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +37,12 @@ class UserImage:
     """One image.
 
     Attributes:
-        name: as it was given or found: a path, or a key of a shard set.
+        name: as it was given or found: a path, or a key of a shard set; of a picture, its place among what was given.
         filed_under: name of the folder or class that it lies in.
         path: of the file, or of the shard set.
         shards: the shard set, for a sample of one.
         sample: its id there.
+        picture: itself, where it was given as one; `path` then means nothing.
     """
 
     name: str
@@ -42,6 +50,7 @@ class UserImage:
     path: Path
     shards: ShardSet | None = None
     sample: int = 0
+    picture: Image.Image | None = None
 
 
 @dataclass(frozen=True)
@@ -80,21 +89,24 @@ class UserBatch:
     bad: Sequence[Bad]
 
 
-def find(names: Sequence[str], own: ShardSet, unused: Unused) -> list[UserImage]:
-    """Find what the names mean: an image file, a shard set, a folder of images (with all below it), or a key of `own`.
+def find(given: Sequence[Given], own: ShardSet | None, unused: Unused) -> list[UserImage]:
+    """Find what was given: an image file, a shard set, a folder of images (with all below it), a key of `own`, or a picture.
 
     Args:
-        names: as the user gives them.
-        own: shard set of the run.
+        given: names, or pictures: of Pillow, or RGB or grey values as uint8 [H, W, 3] or [H, W].
+        own: shard set of the run, if there is one.
         unused: gets what in the folders is no image.
 
     Raises:
-        UserError: a name is none of these, or a folder holds no image.
+        UserError: a name is none of these, a folder holds no image, or a picture is of a kind that is not read.
     """
     keys: dict[str, int] = {}
     found: list[UserImage] = []
-    for name in names:
-        path = Path(name)
+    for place, each in enumerate(given):
+        if not isinstance(each, str | Path):
+            found.append(_picture(f"images[{place}]", each))
+            continue
+        name, path = str(each), Path(each)
         if (path / SET).is_file():
             found += _samples(ShardSet.open(path))
         elif path.is_dir():
@@ -102,11 +114,25 @@ def find(names: Sequence[str], own: ShardSet, unused: Unused) -> list[UserImage]
         elif path.is_file():
             found.append(_file(path))
         else:
-            keys = keys or {own.key(sample): sample for sample in range(len(own))}
-            if name not in keys:
-                raise UserError(f"{name} is no image file, no folder and no key of {own.root}: give one of them")
+            keys = keys or {own.key(sample): sample for sample in range(len(own))} if own else {}
+            if own is None or name not in keys:
+                key = f", no folder and no key of {own.root}" if own else " and no folder"
+                raise UserError(f"{name} is no image file{key}: give one of them")
             found.append(_sample(own, keys[name]))
     return found
+
+
+def _picture(name: str, given: Image.Image | NDArray[np.uint8]) -> UserImage:
+    if isinstance(given, np.ndarray):
+        if given.dtype != np.uint8 or given.shape[2:] not in ((), (3,)) or given.ndim < 2:
+            shown = f"{given.dtype} {list(given.shape)}"
+            raise UserError(f"{name} is an array of {shown}: give RGB or grey values as uint8 [H, W, 3] or [H, W]")
+        given = Image.fromarray(given)
+    if not isinstance(given, Image.Image):
+        raise UserError(f"{name} is a {type(given).__name__}: give the path of an image, a picture of Pillow or an array")
+    if given.mode not in MODES:
+        raise UserError(f"{name} is a picture of mode {given.mode}: convert it to 8-bit RGB")
+    return UserImage(name, "", Path(), picture=given)
 
 
 def _below(folder: Path, unused: Unused) -> list[UserImage]:
@@ -161,6 +187,8 @@ def _decode(image: UserImage, readers: dict[int, Reader], out: Pixels) -> Bad | 
     try:
         if image.shards:
             readers[id(image.shards)].decode(image.sample, out)
+        elif image.picture:
+            _decode_picture(image.picture, out)
         else:
             _decode_file(image.path, out)
     except OSError as error:
@@ -168,6 +196,14 @@ def _decode(image: UserImage, readers: dict[int, Reader], out: Pixels) -> Bad | 
     except (ValueError, SyntaxError) as error:
         return Bad(image.name, str(error))
     return None
+
+
+def _decode_picture(picture: Image.Image, out: Pixels) -> None:
+    check_size(*picture.size, MAX_PIXELS)
+    with _one_by_one:
+        rgb = to_rgb(picture)
+        told = picture.getexif().get(ORIENTATION, 1)  # of a TIFF there is none any more: Pillow has turned it
+    out[:] = square(turned(rgb, told if told in range(1, 9) else 1), out.shape[0])
 
 
 def _decode_file(path: Path, out: Pixels) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from dsva import api
+from dsva.config import load
 from launch.cli.main import main
 from tests.helpers.pages import ROOT, blocks, commands, pages
 
@@ -58,6 +60,13 @@ def test_every_command_of_the_journey(workplace: Path, monkeypatch: pytest.Monke
     for name in ("a", "b", "c"):
         assert (workplace / "RUNS" / name / "results.json").is_file()
     assert (workplace / "MODELS" / "a" / "config.json").is_file()
+    monkeypatch.setattr(api, "load_config", lambda path, overrides: load(path, [*overrides, *SMALL]))
+    for page in ("README.md", "docs/api.md"):
+        names: dict[str, object] = {}
+        for program in blocks(page, "python"):
+            exec(program, names)
+    for name in ("d", "e"):
+        assert (workplace / "RUNS" / name / "results.json").is_file()
 
 
 def test_no_page_has_commands_that_are_not_tried() -> None:

@@ -4,6 +4,7 @@ Run as a module this is one of the ranks, which `python -m benchmarks.scaling --
 """
 
 import json
+import os
 import statistics
 import sys
 import time
@@ -18,7 +19,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.scaling.model import BUCKET
 from benchmarks.together import Together
-from dsva.config import load
+from dsva.config import Config, load
+from dsva.processes.joining import set_environment
 from dsva.processes.ranks import Ranks
 from dsva.protocol.experiment import Experiment
 from dsva.run_directory import CHECKPOINTS
@@ -36,6 +38,11 @@ def measure(overrides: list[str]) -> None:
     """Measure as one of the ranks; rank 0 prints a JSON object."""
     config = load(CONFIG, overrides)
     experiment = Experiment.open(config)
+    with set_environment(os.environ):
+        _measure(config, experiment)
+
+
+def _measure(config: Config, experiment: Experiment) -> None:
     ranks = Ranks(config.train.precision)
     trainer = Trainer(experiment, ranks, Console(stderr=True), Phases(ranks.device))
     reduced: list[int] = []

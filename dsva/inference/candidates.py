@@ -1,6 +1,6 @@
 """The classes that images are sorted into: any of the run's attribute table, and new ones that a file describes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -50,15 +50,30 @@ def candidates(table: AttributeTable, sets: ImageSets, names: Sequence[str] = ()
     Raises:
         UserError: a class that is not in the table, or one named twice.
     """
-    chosen: list[str] = []
-    for name in names or (() if new else ("seen", "unseen")):
-        of_run = {"seen": sets.seen, "unseen": sets.unseen}.get(name)
-        chosen += of_run or (matching(name, sets.classes) or table.own_name(name),)
-    every = (*chosen, *(name for each in new for name in each.names))
-    if same := same_names(every):
-        raise UserError(f"the candidates {same[0]!r} and {same[1]!r} are one class: leave one of them out, or rename it")
+    chosen = named(
+        names or (() if new else ("seen", "unseen")),
+        {"seen": sets.seen, "unseen": sets.unseen},
+        lambda name: matching(name, sets.classes) or table.own_name(name),
+    )
+    every = distinct((*chosen, *(name for each in new for name in each.names)))
     made = {name: text for each in new for name, text in each.made.items()}
     return Candidates(every, np.concatenate([table.rows(chosen), *(each.strengths for each in new)]), made)
+
+
+def named(names: Sequence[str], sets: Mapping[str, Sequence[str]], own_name: Callable[[str], str]) -> list[str]:
+    """Return the classes that are meant, where some names stand for whole sets of them; `own_name` finds the others."""
+    return [each for name in names for each in sets.get(name) or (own_name(name),)]
+
+
+def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of candidates.
+
+    Raises:
+        UserError: two of them are one.
+    """
+    if same := same_names(names):
+        raise UserError(f"the candidates {same[0]!r} and {same[1]!r} are one class: leave one of them out, or rename it")
+    return names
 
 
 def read_rows(path: Path, table: AttributeTable) -> Candidates:

@@ -2,12 +2,13 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dsva.inference.viewer import Viewer
+from dsva.inference.classifier import Classifier
+from dsva.inference.viewer import Viewed, Viewer
 from shards.spreadsheet import csv_text
-from shards.user_images import Unused
+from shards.user_images import Given, Unused
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,16 @@ class Prediction:
     image: str
     true: str
     ranked: tuple[tuple[str, float], ...]
+
+    @property
+    def label(self) -> str:
+        """The best candidate."""
+        return self.ranked[0][0]
+
+    @property
+    def score(self) -> float:
+        """The best candidate's score."""
+        return self.ranked[0][1]
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,7 @@ class Predictions:
         return json.dumps(made, indent=1) + "\n"
 
 
-def predict(viewer: Viewer, images: Sequence[str], top: int) -> Predictions:
+def predict(viewer: Viewer, images: Sequence[Given], top: int) -> Predictions:
     """Sort images into the candidates.
 
     Args:
@@ -96,9 +107,13 @@ def predict(viewer: Viewer, images: Sequence[str], top: int) -> Predictions:
     unused = Unused()
     start = time.perf_counter()
     for seen in viewer.look(images, unused):
-        best, places = viewer.classifier.chances(seen.outputs).sort(dim=1, descending=True, stable=True)
-        named = zip(seen.batch.images, viewer.true_classes(seen.batch), best.tolist(), places.tolist(), strict=True)
-        for image, true, scores, ranks in named:
-            ranked = tuple((viewer.classifier.names[place], score) for place, score in zip(ranks[:top], scores[:top], strict=True))
-            predictions.append(Prediction(image.name, true, ranked))
+        predictions += ranked(viewer.classifier, seen, viewer.true_classes(seen.batch), top)
     return Predictions(viewer, predictions, unused, time.perf_counter() - start)
+
+
+def ranked(classifier: Classifier, seen: Viewed, true: Sequence[str], top: int) -> Iterator[Prediction]:
+    """Yield the `top` candidates of each image of a batch, whose classes by their folders are `true`."""
+    best, places = classifier.chances(seen.outputs).sort(dim=1, descending=True, stable=True)
+    for image, own, scores, ranks in zip(seen.batch.images, true, best.tolist(), places.tolist(), strict=True):
+        pairs = zip(ranks[:top], scores[:top], strict=True)
+        yield Prediction(image.name, own, tuple((classifier.names[place], score) for place, score in pairs))

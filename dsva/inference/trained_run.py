@@ -16,6 +16,7 @@ from dsva.files import whole_folder, write_atomically
 from dsva.inference import card
 from dsva.model.dsva import DSVA
 from dsva.model.exported import Clip, Exported, Source, write_config, write_weights
+from dsva.processes.joining import set_environment
 from dsva.processes.ranks import Ranks
 from dsva.protocol.experiment import Experiment
 from dsva.provenance.starts import code_of
@@ -127,13 +128,14 @@ def evaluate_run(folder: Path, overrides: Sequence[str], console: Console) -> No
     Raises:
         UserError: as `Trained.open`, or a validation run that gamma cannot be taken from.
     """
-    trained = Trained.open(folder, (*overrides, f"run.dir={folder}"))
-    ranks = Ranks(trained.experiment.config.train.precision)
-    model = trained.model.to(ranks.device)
-    decisions = evaluate(trained.experiment, model, ranks) | baselines(trained.experiment, model, ranks)
-    made = provenance(trained.experiment, trained.weights, str(ranks.device))
-    ranks.on_rank_0(lambda: report(trained.experiment, decisions, made, console))
-    ranks.close()
+    with set_environment(os.environ):
+        trained = Trained.open(folder, (*overrides, f"run.dir={folder}"))
+        ranks = Ranks(trained.experiment.config.train.precision)
+        model = trained.model.to(ranks.device)
+        decisions = evaluate(trained.experiment, model, ranks) | baselines(trained.experiment, model, ranks)
+        made = provenance(trained.experiment, trained.weights, str(ranks.device))
+        ranks.on_rank_0(lambda: report(trained.experiment, decisions, made, console))
+        ranks.close()
 
 
 def _warn(sentences: Sequence[str]) -> None:

@@ -8,18 +8,20 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from dsva.config import Config
 from dsva.evaluation.gamma import choose_gamma
 from dsva.evaluation.results import NO_WEIGHTS, provenance
 from dsva.inference.candidates import Candidates, candidates, read_rows
 from dsva.inference.classifier import Classifier, HeadName, classifier, device, look
 from dsva.inference.described_classes import described
 from dsva.inference.trained_run import Trained
-from dsva.model.dsva import Outputs
+from dsva.model.dsva import DSVA, Outputs
 from dsva.protocol.attribute_table import AttributeTable
 from shards.errors import UserError
+from shards.index import ShardSet
 from shards.loader import common_side
 from shards.names import matching
-from shards.user_images import Unused, UserBatch, find, read
+from shards.user_images import Given, Unused, UserBatch, find, read
 
 
 class New(NamedTuple):
@@ -70,8 +72,10 @@ class Viewer:
     made: Mapping[str, str]
 
     @classmethod
-    def open(cls, run: Path, head: HeadName, classes: Sequence[str] = (), new: New | None = None) -> Self:
-        """Open a run and gather the candidates, see `dsva.inference.candidates.candidates`.
+    def open(
+        cls, run: Path, head: HeadName, classes: Sequence[str] = (), new: New | None = None, gamma: float | None = None
+    ) -> Self:
+        """Open a run and gather the candidates, see `dsva.inference.candidates.candidates`; `gamma` takes the place of the run's.
 
         Raises:
             UserError: as `Trained.open`, `candidates` and `New.candidates`, or gamma is to come from a validation run that it
@@ -81,8 +85,11 @@ class Viewer:
         experiment = trained.experiment
         table, sets = experiment.table, experiment.sets
         chosen = candidates(table, sets, classes, new.candidates(table, sets.seen) if new else ())
-        gamma = choose_gamma(experiment.config.eval, head, provenance(experiment, NO_WEIGHTS, ""))
-        return cls.of(trained, head, chosen, gamma, device())
+        evaluation = experiment.config.eval
+        if gamma is not None:
+            evaluation = evaluation.model_copy(update={"gamma": gamma})
+        told = choose_gamma(evaluation, head, provenance(experiment, NO_WEIGHTS, ""))
+        return cls.of(trained, head, chosen, told, device())
 
     @classmethod
     def of(cls, trained: Trained, head: HeadName, chosen: Candidates, gamma: tuple[float, str], on: torch.device) -> Self:
@@ -90,28 +97,47 @@ class Viewer:
         trained.model.to(on).eval()
         return cls(trained, classifier(trained.experiment, head, chosen, gamma[0], on), gamma, on, chosen.made)
 
-    def look(self, images: Sequence[str], unused: Unused) -> Iterator[Viewed]:
+    def look(self, images: Sequence[Given], unused: Unused) -> Iterator[Viewed]:
         """Look at images, batch by batch.
 
         Args:
-            images: see `shards.user_images.find` for what their names may be.
+            images: see `shards.user_images.find` for what they may be.
             unused: gets what cannot be used.
 
         Raises:
             UserError: a name that means nothing; before any image is looked at.
         """
         experiment = self.trained.experiment
-        config = experiment.config
-        given = find(images, experiment.shards, unused)
-        side = common_side(experiment.shards, config.data.resize)
-        for batch in read(given, side, config.eval.batch_size, config.data.workers):
-            unused.bad += batch.bad
-            if batch.images:
-                yield Viewed(batch, *look(config, self.trained.model, batch.pixels, self.device))
+        return look_at(experiment.config, self.trained.model, self.device, experiment.shards, images, unused)
 
     def true_classes(self, batch: UserBatch) -> list[str]:
         """Return the classes of images by the folders they lie in; "" where a folder is called like no class."""
-        known = [*self.classifier.names, *self.trained.experiment.table.classes]
-        folders = {image.filed_under for image in batch.images}
-        classes = {folder: matching(folder, known) or "" for folder in folders}
-        return [classes[image.filed_under] for image in batch.images]
+        return true_classes(batch, [*self.classifier.names, *self.trained.experiment.table.classes])
+
+
+def look_at(
+    config: Config, model: DSVA, on: torch.device, own: ShardSet | None, images: Sequence[Given], unused: Unused
+) -> Iterator[Viewed]:
+    """Show images to a model, batch by batch, as `look` does.
+
+    Args:
+        config: of the run.
+        model: on the device `on`, in evaluation mode.
+        on: device.
+        own: shard set of the run, whose keys may be given and whose images the others are read like; if there is one.
+        images: see `shards.user_images.find`.
+        unused: gets what cannot be used.
+    """
+    given = find(images, own, unused)
+    side = common_side(own, config.data.resize) if own else config.data.resize
+    for batch in read(given, side, config.eval.batch_size, config.data.workers):
+        unused.bad += batch.bad
+        if batch.images:
+            yield Viewed(batch, *look(config, model, batch.pixels, on))
+
+
+def true_classes(batch: UserBatch, known: Sequence[str]) -> list[str]:
+    """Return which of the known classes images are filed under; "" where that is none."""
+    folders = {image.filed_under for image in batch.images}
+    classes = {folder: matching(folder, known) or "" for folder in folders}
+    return [classes[image.filed_under] for image in batch.images]

@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dsva import importing
 from dsva.config import ModelConfig
+from dsva.own_process import imported_for_good
 from shards.errors import UserError
 
-with importing.for_good():
+with imported_for_good():
     from transformers import CLIPVisionConfig, CLIPVisionModel
 
 

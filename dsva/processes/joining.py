@@ -1,7 +1,8 @@
 """Joining the processes of a run: what the environment says of them, put where torch, Accelerate and DeepSpeed look for it."""
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,23 +22,57 @@ INFINIBAND = Path("/sys/class/infiniband")
 _kept: list[object] = []
 
 
-def join(environment: MutableMapping[str, str], alone: bool) -> int:
+@contextmanager
+def set_environment(environment: MutableMapping[str, str], deepspeed: bool = False) -> Iterator[None]:
+    """Change the environment for the time of the block, so that the packages which join processes agree on what they are.
+
+    What is missing is added, and what `accelerate launch` says beside the number of processes removed: what they do, the
+    configuration says alone. For one process, what speaks of others is removed. Then all is as it was found.
+
+    Args:
+        environment: `os.environ` in use.
+        deepspeed: whether DeepSpeed will look at it, which needs a group even of one process.
+
+    Raises:
+        UserError: the variables contradict each other.
+    """
+    before = dict(environment)
+    try:
+        _set(environment, deepspeed)
+        yield
+    finally:
+        for name in environment.keys() - before.keys():
+            del environment[name]
+        environment.update(before)
+
+
+def _set(environment: MutableMapping[str, str], deepspeed: bool) -> None:
+    for name in [name for name in environment if name.startswith("ACCELERATE_")]:
+        del environment[name]
+    if deepspeed and not torch.cuda.is_available():
+        environment["DS_ACCELERATOR"] = "cpu"
+    environment.update(from_slurm(environment, torch.cuda.device_count()))
+    for name, value in nccl_choices(GPUS, INFINIBAND).items():
+        environment.setdefault(name, value)
+    if position(environment).world_size == 1:
+        forget_others(environment)
+        environment.update({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"} if deepspeed else {})
+    else:
+        for name, value in HERE.items():
+            environment.setdefault(name, value)
+
+
+def join(environment: Mapping[str, str], alone: bool) -> int:
     """Join the processes that the environment speaks of; return how many there are.
 
     Args:
-        environment: what is missing in it is added, and for one process what speaks of others removed; `os.environ` in use.
+        environment: as `set_environment` leaves it; `os.environ` in use.
         alone: form a group even with one process only, as DeepSpeed needs it.
 
     Raises:
         UserError: the variables contradict each other.
     """
-    environment.update(from_slurm(environment, torch.cuda.device_count()))
-    for name, value in nccl_choices(GPUS, INFINIBAND).items():
-        environment.setdefault(name, value)
     _, world_size, local_rank = position(environment)
-    if world_size == 1:
-        forget_others(environment)
-        environment.update({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"} if alone else {})
     if dist.is_initialized() or (world_size == 1 and not alone):
         return world_size
     on_gpu = torch.cuda.is_available()
@@ -47,8 +82,6 @@ def join(environment: MutableMapping[str, str], alone: bool) -> int:
     if world_size == 1:
         dist.init_process_group(backend, timeout=TIMEOUT, store=HashStore(), rank=0, world_size=1)
     else:
-        for name, value in HERE.items():
-            environment.setdefault(name, value)
         dist.init_process_group(backend, timeout=TIMEOUT)
     _kept.append(dist.group.WORLD)
     return world_size

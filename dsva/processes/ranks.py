@@ -1,19 +1,20 @@
 """The processes of a run, through Accelerate: who am I, and what all of us agree on.
 
-The environment decides how many there are (torchrun, accelerate launch and srun all set it).
+The environment decides how many there are (torchrun, accelerate launch and srun all set it), see
+`dsva.processes.joining.set_environment`.
 """
 
 import os
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DeepSpeedPlugin, DistributedDataParallelKwargs, InitProcessGroupKwargs, gather_object
 from torch import Tensor
 
-from dsva import importing
+from dsva.own_process import imported_for_good
 from dsva.processes.joining import join
 from shards.errors import UserError
 
@@ -34,7 +35,7 @@ class Ranks:
         unused_parameters: bool = False,
         deepspeed: Callable[[int], dict[str, Any]] | None = None,
     ) -> None:
-        """Join the other processes.
+        """Join the other processes, in the block of `set_environment`.
 
         Args:
             precision: of the forward pass, "no" or "bf16".
@@ -44,18 +45,11 @@ class Ranks:
         Raises:
             UserError: the environment contradicts itself.
         """
-        # `accelerate launch` says how many processes there are; what they do, the configuration says alone.
-        for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
-            del os.environ[name]
-        if deepspeed and not torch.cuda.is_available():
-            os.environ["DS_ACCELERATOR"] = "cpu"
         world_size = join(os.environ, alone=deepspeed is not None)
         if deepspeed:
-            with importing.for_good():
+            with imported_for_good():
                 import deepspeed as package  # noqa: PLC0415 (an extra)
 
-            # DeepSpeed calls some things by names that torch has given up: nothing that a user could mend.
-            warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
             # Ranks that wait in shared memory for one that was killed would wait for ever; gloo notices.
             package.ops.__compatible_ops__["deepspeed_shm_comm"] = False
             # Accelerate's precision would store the weights in bf16; the engine has them autocast, as DDP does.
@@ -121,5 +115,6 @@ class Ranks:
         self.accelerator.free_memory()
 
     def close(self) -> None:
-        """Leave the process group, if there is one."""
+        """Leave the process group, if there is one; Accelerate forgets what this was about, so that another engine may follow."""
         self.accelerator.end_training()
+        AcceleratorState._reset_state(reset_partial_state=True)

@@ -5,7 +5,6 @@ The loader and the learning-rate schedule stay ours: Accelerate would repeat sam
 
 import copy
 import os
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
@@ -35,6 +34,21 @@ def make_deterministic(seed: int) -> None:
     # That would also fill fresh memory, a check for uninitialised reads that costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(seed)
+
+
+@contextmanager
+def torch_settings_restored() -> Iterator[None]:
+    """Put back, after the block, what `make_deterministic` and a training change of torch for all of the process."""
+    strict, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    on_gpu: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if on_gpu else ()
+    with torch.random.fork_rng(devices):
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(strict, warn_only=warn)
+            torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
 
 
 class Engine:
@@ -67,10 +81,7 @@ class Engine:
         self._clip_norm = config.optimizer.clip_norm
 
     def _wrapped(self, config: Config) -> nn.Module:
-        with warnings.catch_warnings():
-            # torch announces another way to say that buffers are not sent around, which Accelerate does not know yet.
-            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
-            wrapped: nn.Module = self._ranks.accelerator.prepare_model(self.plain)
+        wrapped: nn.Module = self._ranks.accelerator.prepare_model(self.plain)
         return wrapped
 
     def _keep_copy(self) -> None:

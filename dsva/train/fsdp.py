@@ -3,7 +3,6 @@
 Without Accelerate, which takes FSDP on CPU processes for plain DDP and would store the weights as its mixed precision says.
 """
 
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
@@ -22,8 +21,6 @@ class FsdpEngine(Engine):
     """One process's part of a model and optimizer that are cut over all processes, each weight along its first dimension."""
 
     def _wrapped(self, config: Config) -> nn.Module:
-        # It warns of changing an output in place, which nothing here does.
-        warnings.filterwarnings("ignore", "FSDP2-wrapped module", UserWarning)
         self._keep_copy()
         self._autocast(config, cached=False)
         mesh = init_device_mesh(self._ranks.device.type, (self._ranks.world_size,))

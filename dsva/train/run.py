@@ -17,7 +17,7 @@ from dsva.evaluation.metrics import Decisions
 from dsva.evaluation.results import Weights, provenance
 from dsva.exit_codes import DONE, stopped_by
 from dsva.inference.trained_run import Trained
-from dsva.processes.joining import described
+from dsva.processes.joining import described, set_environment
 from dsva.processes.ranks import Ranks
 from dsva.protocol.experiment import Experiment
 from dsva.provenance.starts import other_code
@@ -25,9 +25,10 @@ from dsva.run_directory import METRICS
 from dsva.runs.progress import set_aside
 from dsva.runs.record import note_end, note_start, open_record, set_damaged_aside, unlike_before, why_started
 from dsva.train.bad_steps import GoBackError
+from dsva.train.engine import torch_settings_restored
 from dsva.train.loop import train
 from dsva.train.mistakes import mistakes_of_all
-from dsva.train.orphans import leave_with_launcher
+from dsva.train.orphans import leaving_with_launcher
 from dsva.train.phases import Phases
 from dsva.train.stopping import SignalLeadTime, StoppedError, StopSignal
 from dsva.train.stragglers import slowest_table
@@ -56,10 +57,13 @@ def run(config: Config, console: Console, from_scratch: bool = False) -> int:
     check_gamma(experiment)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
-        leave_with_launcher(os.environ)
+        stack.enter_context(leaving_with_launcher(os.environ))
+        settings = deepspeed_settings(config)
+        stack.enter_context(set_environment(os.environ, deepspeed=settings is not None))
+        stack.enter_context(torch_settings_restored())
         # DDP that may meet unused parameters keeps its buckets. Else it sorts them anew after the first step of every start,
         # which changes the order in which three ranks or more are summed, and with it the last bits of a continued run.
-        ranks = Ranks(config.train.precision, unused_parameters=True, deepspeed=deepspeed_settings(config))
+        ranks = Ranks(config.train.precision, unused_parameters=True, deepspeed=settings)
         stack.callback(ranks.close)
         ranks.on_rank_0(lambda: stack.enter_context(_record(experiment, from_scratch, console)))
         start, phases = ranks.broadcast(f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"), Phases(ranks.device)

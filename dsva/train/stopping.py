@@ -1,6 +1,7 @@
 """Stopping is normal: a signal sets a flag, the ranks agree on it, all leave at the same step boundary."""
 
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
@@ -33,7 +34,12 @@ class StoppedError(Exception):
 
 
 def handle(handler: Callable[[int, FrameType | None], object]) -> dict[signal.Signals, Any]:
-    """Have `handler` called for each of `SIGNALS`, but for SIGHUP under nohup; return the handlers before, for `restore`."""
+    """Have `handler` called for each of `SIGNALS`, but for SIGHUP under nohup; return the handlers before, for `restore`.
+
+    Python lets the main thread alone do so: in another, signals are the business of the program that started it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
     nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return {known: signal.signal(known, handler) for known in SIGNALS if not (nohup and known == signal.SIGHUP)}
 

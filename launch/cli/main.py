@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dsva import importing
 from dsva.exit_codes import MISTAKE
 from dsva.files import FULL
+from dsva.own_process import declare_own_process, imported_for_good
 from launch.archive.commands import pack, shards_app
 from launch.cli.attributes import app as attributes_app
 from launch.cli.checkpoint import app as checkpoint_app
@@ -51,7 +51,7 @@ def train(
     SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 save a checkpoint at the next step boundary; the exit code is then 128 plus the
     signal's number.
     """
-    with importing.for_good():
+    with imported_for_good():
         from dsva.config import load
         from dsva.train.run import run
 
@@ -103,6 +103,7 @@ for panel, commands in PANELS.items():
 
 def main() -> None:
     """Run the command line; exit code 0 done, 2 the user's mistake, 1 ours."""
+    declare_own_process()
     try:
         app()
     except UserError as error:

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from dsva.exit_codes import MISTAKE
-from dsva.processes.joining import join
+from dsva.processes.joining import join, set_environment
 from dsva.processes.rendezvous import meet
 from launch.jobs.worker import Worker
 from shards.errors import UserError
@@ -54,11 +54,13 @@ def main(folder: str, seconds: str) -> None:
     try:
         worker = Worker.of(os.environ)
         store = meet(worker.position, worker.start, Path(folder), os.environ, float(seconds))
-        join(os.environ, alone=False)
+        with set_environment(os.environ):
+            join(os.environ, alone=False)
+            measured = measure()
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(MISTAKE)
-    print(json.dumps(measure()), flush=True)
+    print(json.dumps(measured), flush=True)
     dist.barrier()
     dist.destroy_process_group()
     del store

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dsva import importing
 from dsva.exit_codes import DONE, FAULT, MISTAKE, signal_of, stopped_by
 from dsva.files import room_for
+from dsva.own_process import declare_own_process, imported_for_good
 from dsva.processes.environment import SlurmJob, node_name
 from dsva.processes.rendezvous import meet
 from launch.jobs.folder import JobFolder
@@ -71,7 +71,8 @@ class Job(Task):
 
 def _train(folder: JobFolder, worker: Worker) -> int:
     """Import torch, meet the other processes and train."""
-    with importing.for_good():
+    declare_own_process()
+    with imported_for_good():
         from dsva.config import load  # noqa: PLC0415 (slow; a job that is complete needs none of it)
         from dsva.train.run import run  # noqa: PLC0415
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dsva.processes.environment import ALONE, first_host, position
-from dsva.processes.joining import described, join, nccl_choices
+from dsva.processes.joining import described, join, nccl_choices, set_environment
 from dsva.processes.rendezvous import from_slurm, ports
 from shards.errors import UserError
 
@@ -63,9 +63,23 @@ def test_an_address_that_a_batch_script_has_chosen_is_kept() -> None:
 def test_one_process_is_alone_whatever_is_left_over(left: dict[str, str]) -> None:
     environment = {**left, "PMI_SIZE": "4", "OMPI_COMM_WORLD_SIZE": "2", "MASTER_ADDR": "elsewhere"}
     assert position(environment) == ALONE
-    assert join(environment, alone=False) == 1
-    assert environment == {"MASTER_ADDR": "elsewhere"}
+    before = dict(environment)
+    with set_environment(environment):
+        assert join(environment, alone=False) == 1
+        assert environment == {"MASTER_ADDR": "elsewhere"}
+    assert environment == before
     assert not torch.distributed.is_initialized()
+
+
+def test_what_packages_have_set_besides_is_gone_after_the_block() -> None:
+    environment = {**STEP, "ACCELERATE_USE_FSDP": "true"}
+    before = dict(environment)
+    with pytest.raises(KeyError), set_environment(environment):  # noqa: PT012
+        assert environment["RANK"] == "9"
+        assert "ACCELERATE_USE_FSDP" not in environment
+        environment["ACCELERATE_MIXED_PRECISION"] = "no"
+        raise KeyError
+    assert environment == before
 
 
 def test_batch_script_is_not_a_task() -> None:
@@ -108,9 +122,11 @@ def test_what_is_no_list_of_nodes_is_said(nodes: str) -> None:
     ],
 )
 def test_contradictions_are_named(environment: dict[str, str], named: str) -> None:
-    with pytest.raises(UserError) as raised:
-        join(environment, alone=False)
+    before = dict(environment)
+    with pytest.raises(UserError) as raised, set_environment(environment):
+        pytest.fail("joined")
     assert named in str(raised.value)
+    assert environment == before
 
 
 def test_rtx_4090_is_told_not_to_reach_across(tmp_path: Path) -> None:
