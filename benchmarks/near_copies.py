@@ -1,6 +1,6 @@
 """What near-duplicate search finds and what it takes for one: made copies, scenes that two archives share, large random sets.
 
-    python benchmarks/near_copies.py IMAGES OTHER [--every 6] [--rows 100000,10000 1000000,100000]
+    python -m benchmarks.near_copies IMAGES OTHER [--every 6] [--rows 100000,10000 1000000,100000]
 
 IMAGES and OTHER are class folders. Real pairs between them are found by another way: thumbnails of each image compared with those
 of 96 crops of each other one, and the best few aligned by an optimiser on 64 x 64 pixels without coarse structure; a correlation

@@ -1,4 +1,4 @@
-"""Every command of the README and of docs/, as it stands there, on a small part of AID and for few steps.
+"""Every command of the README and of docs/, as it stands there, on a few drawn scenes and for few steps.
 
 Those of docs/slurm.md are tried in tests/slurm.
 """
@@ -6,7 +6,6 @@ Those of docs/slurm.md are tried in tests/slurm.
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from launch.cli.main import main
+from tests.helpers.drawn import draw
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["train.steps=2", "model.width=32", "model.layers=1", "model.heads=2", "model.mlp=32"]
@@ -28,14 +28,10 @@ def commands(page: str = "README.md") -> list[list[str]]:
 
 
 @pytest.fixture
-def workplace(aid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder as the README's reader has it: configs/ and a few images of each class below DATA/images."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    for folder in (aid / "images").iterdir():
-        copies = tmp_path / "DATA" / "images" / folder.name
-        copies.mkdir(parents=True)
-        for image in sorted(folder.iterdir())[:IMAGES_PER_CLASS]:
-            shutil.copy(image, copies)
+    draw(tmp_path / "DATA" / "images", IMAGES_PER_CLASS)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import xxhash
-from noise import Noise
-from process_groups import POISONED, GroupServer
 from rich.console import Console
-from runs import assert_same, checkpoints, column, finished, metrics, tensors
 
 from dsva.config import Config, FaultsConfig, load
 from dsva.model.dsva import DSVA
@@ -27,6 +24,9 @@ from dsva.train.resume import _find
 from dsva.train.saving import Saver
 from dsva.train.trainer import sample_order
 from shards.errors import UserError
+from tests.helpers.noise import Noise
+from tests.helpers.process_groups import POISONED, GroupServer
+from tests.helpers.runs import assert_same, checkpoints, column, finished, metrics, tensors
 
 STEPS = 9
 OVERRIDES = [f"train.steps={STEPS}", "train.ema=0.9", "run.checkpoint_every=3", "eval.batch_size=40", "data.workers=1"]

@@ -16,10 +16,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from process_groups import GroupServer
 from rich.console import Console
 from safetensors.torch import load_file
-from small_runs import ATTRIBUTES, SIZES, small_set
 from torch import Tensor
 
 from dsva.config import Config, RunConfig
@@ -29,6 +27,9 @@ from dsva.runs.belonging import whose
 from dsva.runs.checkpoint import MODEL, Checkpoint, best, newest
 from dsva.runs.contents import BEST, COMPLETE, DamagedError, State, described, stored
 from dsva.train.saving import Saver, write_safetensors
+from tests.helpers.drawn import ATTRIBUTES
+from tests.helpers.process_groups import GroupServer
+from tests.helpers.small_runs import SIZES, small_set
 
 FULL = 60_000  # bytes: less than a checkpoint of these tests
 
@@ -194,9 +195,9 @@ def test_names_in_complete_stay_in_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def arguments(aid: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("set")
-    small_set(aid, folder)
+    small_set(folder)
     (folder / "empty.yaml").write_text("")
     places = [f"data.shards={folder / 'shards'}", f"classes.attributes={ATTRIBUTES}", f"classes.splits={folder / 'splits.json'}"]
     often = ["run.checkpoint_every=1", "run.keep=2", "train.ema=0.9", "eval.batch_size=64"]

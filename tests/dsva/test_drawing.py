@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from odd_names import ODD, names
 from PIL import Image
 
 from dsva.attributes.show import draw_table
@@ -31,6 +30,7 @@ from dsva.pictures.drawing import picture
 from dsva.pictures.lettering import columns, short
 from dsva.protocol.attribute_table import AttributeTable
 from dsva.report.panels import panel
+from tests.helpers.odd_names import ODD, names
 
 SQUARE, NOWHERE = "\U000f4320", "\U000f4321"  # for private use: no font of the system has them
 

@@ -10,7 +10,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from small_runs import IMAGES, SEEN, UNSEEN
 
 from dsva.config import ScoresConfig
 from dsva.inference.classifier import Classifier
@@ -23,6 +22,7 @@ from dsva.report.explained import EXPLANATIONS, explain_images
 from dsva.report.panels import panel
 from shards.errors import UserError
 from shards.user_images import Unused
+from tests.helpers.small_runs import IMAGES, SEEN, UNSEEN
 
 B, K, C, N_SEEN = 5, 7, 6, 4
 CLASSES = tuple("abcdef")

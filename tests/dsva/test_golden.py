@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden_case import TERMS, Case, load_case, recorded_name
 
 from dsva.model.dsva import Outputs
 from dsva.model.losses import main_scores
+from tests.helpers.golden_case import TERMS, Case, load_case, recorded_name
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from noise import Noise
 from rich.console import Console
-from runs import assert_same, board, checkpoints, column, finished, results
 
 from dsva.config import Config, load
 from dsva.files import Growing, NoRoomError, append_line, read_lines, whole_folder, write_atomically
@@ -22,6 +20,9 @@ from dsva.runs import record
 from dsva.train.run import run
 from shards.errors import UserError
 from shards.files import file_sha256
+from tests.helpers.noise import Noise
+from tests.helpers.programs import environment, helper
+from tests.helpers.runs import assert_same, board, checkpoints, column, finished, results
 
 STEPS = 4
 SETTINGS = [f"train.steps={STEPS}", "run.checkpoint_every=2", "data.workers=1"]
@@ -138,9 +139,10 @@ def test_a_small_file_system_that_is_full_sooner_or_later(tiny: Noise, undisturb
     disk = tmp_path / "DISK"
     disk.mkdir()
     sizes = ["8k", "100k", "300k", "500k"]
-    command = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, Path(__file__).with_name("small_disk.py")]
+    alone = ["unshare", "--user", "--map-root-user", "--mount"]
+    command = [*alone, *helper("small_disk"), str(disk), ",".join(sizes), str(tiny.config), *SETTINGS]
     try:
-        done = subprocess.run([*command, disk, ",".join(sizes), tiny.config, *SETTINGS], capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no file system can be mounted here: {error}")
     told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_runs import ATTRIBUTES, IMAGES, SEEN, UNSEEN
 
 from dsva.evaluation.decisions_file import DecisionsFile
 from dsva.evaluation.results import Results
@@ -24,6 +23,8 @@ from launch.cli.main import main
 from shards.errors import UserError
 from shards.index import ShardSet
 from shards.loader import Reader
+from tests.helpers.drawn import ATTRIBUTES
+from tests.helpers.small_runs import IMAGES, SEEN, UNSEEN
 
 
 def row(name: str) -> dict[str, float]:

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xxhash
-from fork_server import ForkServer
-from noise import Noise, noise
-from runs import assert_same, board, checkpoints, column, finished, metrics, one_line, results, tensors
-from small_runs import small_config, small_set
 
 from dsva.config import dump, load
 from dsva.protocol.experiment import Experiment
 from dsva.train.trainer import sample_order
+from tests.helpers.fork_server import ForkServer
+from tests.helpers.noise import Noise, noise
+from tests.helpers.runs import assert_same, board, checkpoints, column, finished, metrics, one_line, results, tensors
+from tests.helpers.small_runs import IMAGES, SEEN, UNSEEN, pack_small, small_config
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +276,11 @@ def test_a_loss_that_stays_not_finite_ends_the_run_in_a_sentence(dsva: ForkServe
 
 
 def test_real_scenes_are_learnt(dsva: ForkServer, aid: Path, tmp_path: Path) -> None:
-    small_set(aid, tmp_path)
+    for name in (*SEEN, *UNSEEN):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for image in sorted((aid / "images" / name).iterdir())[:IMAGES]:
+            (tmp_path / "images" / name / image.name).symlink_to(image)
+    pack_small(tmp_path)
     (tmp_path / "config.yaml").write_text(dump(small_config(tmp_path)))
     code, output = dsva.run("train", tmp_path / "config.yaml", "train.steps=60")
     assert code == 0, output

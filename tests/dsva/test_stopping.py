@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from noise import Noise
-from process_groups import SIGNAL_IN_EVALUATION, GroupServer
 from rich.console import Console
-from runs import assert_same, checkpoints, column, finished, metrics, one_line, results
 
 from dsva.config import load
 from dsva.train import run as loop
 from dsva.train.stopping import SIGNAL_SECONDS, SignalLeadTime, StopSignal
 from shards.errors import UserError
+from tests.helpers.noise import Noise
+from tests.helpers.process_groups import SIGNAL_IN_EVALUATION, GroupServer
+from tests.helpers.runs import assert_same, checkpoints, column, finished, metrics, one_line, results
 
 VALIDATING = ["validation.partition=0", "validation.every=2", "eval.batch_size=2", "run.checkpoint_every=4", "data.workers=1"]
 STOPPED = 128 + signal.SIGUSR2

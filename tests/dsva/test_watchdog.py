@@ -5,12 +5,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from noise import Noise
-from process_groups import HANGS_AT, HANGS_IN, HOLDS_INTERPRETER, GroupServer
 
 from dsva.train.phases import PHASES
 from dsva.train.stragglers import slowest, slowest_table
 from dsva.train.watchdog import HUNG, Watchdog
+from tests.helpers.noise import Noise
+from tests.helpers.process_groups import HANGS_AT, HANGS_IN, HOLDS_INTERPRETER, GroupServer
 
 OVERRIDES = ["train.steps=4", "run.checkpoint_every=2", "eval.batch_size=40", "data.workers=1"]
 

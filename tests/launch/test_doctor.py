@@ -4,7 +4,6 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from launch.doctor.table import view, worst
 from shards.errors import UserError
 from shards.pack import pack
 from shards.sources import open_source
+from tests.helpers.drawn import draw
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTHING = Asked("", "")
@@ -39,10 +39,8 @@ def asked(tmp_path: Path) -> Asked:
 
 
 @pytest.fixture
-def shard_set(aid: Path, tmp_path: Path) -> Path:
-    for name in ("Port", "River"):
-        shutil.copytree(aid / "images" / name, tmp_path / "DATA" / name)
-    return pack(open_source(tmp_path / "DATA"), tmp_path / "SET").shards.root
+def shard_set(tmp_path: Path) -> Path:
+    return pack(open_source(draw(tmp_path / "DATA", 12, ("Port", "River"))), tmp_path / "SET").shards.root
 
 
 def test_missing_and_old_packages_are_named() -> None:

@@ -6,12 +6,11 @@ import shutil
 import signal
 from pathlib import Path
 
-from slurm_cluster import Cluster, until
-
 from launch.jobs.folder import JobFolder
 from shards.index import ShardSet
 from shards.pack import pack
 from shards.sources import open_source
+from tests.helpers.slurm_cluster import Cluster, until
 
 SPREAD = ["--cluster=slurm", "--jobs=2", "--workers=1"]
 
@@ -21,10 +20,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_killed_and_stopped_tasks_go_on_to_the_bytes_of_a_local_pack_and_damage_is_found(
-    cluster: Cluster, aid: Path, tmp_path: Path
+    cluster: Cluster, many: Path, tmp_path: Path
 ) -> None:
     target, notes = tmp_path / "SET", tmp_path / "SET.packing"
-    command = ["pack", aid / "images", target, "--shard-mib=1", *SPREAD]
+    command = ["pack", many, target, "--shard-mib=1", *SPREAD]
     printed = cluster.dsva(*command)
     assert re.search(r"packing .*SET: \d+ of 5\d shards finished; jobs: 2 ", printed), printed
     first, second = (JobFolder(notes / "parts" / f"{part:06d}") for part in range(2))
@@ -39,7 +38,7 @@ def test_killed_and_stopped_tasks_go_on_to_the_bytes_of_a_local_pack_and_damage_
     assert not second.read("crashes.json"), "to be told to stop is no crash"
     assert [part.read("done.json")["start"][-2:] for part in (first, second)] == ["-1", "-1"]
     assert "3,600 images of 30 classes" in cluster.dsva(*command)
-    here = pack(open_source(aid / "images"), tmp_path / "HERE", shard_bytes=1 << 20).shards
+    here = pack(open_source(many), tmp_path / "HERE", shard_bytes=1 << 20).shards
     assert contents(target) == contents(here.root)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["HERE", "SET"]
 

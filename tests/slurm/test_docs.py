@@ -1,4 +1,4 @@
-"""The commands of docs/slurm.md as they stand there, on a small part of AID and for few steps. 60 seconds on two processors."""
+"""The commands of docs/slurm.md as they stand there, on a few drawn scenes and for few steps. 60 seconds on two processors."""
 
 import re
 import shlex
@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from slurm_cluster import ROOT, TINY, Cluster, until
 
 from launch.jobs.folder import JobFolder
+from tests.helpers.slurm_cluster import ROOT, TINY, Cluster, until
 
 # What the development cluster has not, and how many processors its nodes have.
 CHANGED = {"--gpus-per-node 8": "", "rtx4090.yaml": "cpu.yaml", "--workers 8": "--workers 1", " --watch": ""}

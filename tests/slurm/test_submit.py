@@ -5,10 +5,9 @@ import os
 import signal
 from pathlib import Path
 
-from slurm_cluster import ROOT, TINY, Cluster, same, step, until
-
 from dsva.evaluation.results import Results
 from launch.jobs.folder import JobFolder
+from tests.helpers.slurm_cluster import ROOT, TINY, Cluster, same, step, until
 
 CONFIG = ROOT / "configs" / "aid_25_5.yaml"
 TWO_NODES = ["--cluster=slurm", "--nodes=2", "--tasks-per-node=2", "--cpus-per-task=1", "--time=30"]

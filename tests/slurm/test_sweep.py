@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from slurm_cluster import ROOT, TINY, Cluster, same, step, until
 
 from launch.jobs.folder import JobFolder
 from launch.sweep.plan import Manifest
 from launch.sweep.state import State, folder_of, states
+from tests.helpers.slurm_cluster import ROOT, TINY, Cluster, same, step, until
 
 SWEEP = """
 config: {config}

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fork_server import Command, ForkServer, serve
 from torch import Tensor
 
 from shards.loader import Batch
+from tests.helpers.fork_server import Command, ForkServer, serve
 
 FILE_LIMIT = "FILE_LIMIT"  # bytes that a file in a checkpoints folder can have
 SLOW = "SLOW"  # seconds that every change in a checkpoints folder takes
@@ -54,7 +54,7 @@ class GroupServer(ForkServer):
     """Starts groups of processes."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, __file__)
+        super().__init__(folder, "process_groups")
 
     def group(self, world_size: int, *arguments: object, dies: Mapping[int, int] | None = None, **environment: object) -> Group:
         """Start `dsva ARGUMENTS` in so many processes, of which some die before the given change in the checkpoints."""

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from runs import tensors
 from safetensors.torch import save_file
+
+from tests.helpers.runs import tensors
 
 Change = Callable[[random.Random, Path], object]
 
