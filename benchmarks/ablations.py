@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dsva.config import load
-from dsva.evaluation.results import Head, Results
+from dsva.evaluation.results import HEADS, Head, Results
 from dsva.run_directory import RESULTS
-from dsva.studies.ablation import HEADS, Row, planned
+from dsva.studies.ablation import Row, planned
 from dsva.tables import Table, percent
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -54,7 +54,7 @@ class Subject:
 
     def forward_backward(self) -> None:
         """Pass the images through the backbone only, and back."""
-        self.tokens().float().square().mean().backward()  # type: ignore[no-untyped-call]
+        self.tokens().float().square().mean().backward()
 
     @torch.no_grad()
     def evaluate_prototypes(self) -> None:

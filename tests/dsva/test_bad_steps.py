@@ -47,7 +47,7 @@ def without_last(run: Path) -> str:
 def test_a_batch_poisoned_on_one_rank_is_left_out_by_both(server: GroupServer, tiny: Noise, tmp_path: Path) -> None:
     command = ["train", tiny.config, f"run.dir={tmp_path / 'RUN'}", *OVERRIDES]
     run = tmp_path / "RUN"
-    said = " ".join(server.group(2, *command, **{POISONED: "4,7"}).succeed().split())
+    said = " ".join(server.group(2, *command, environment={POISONED: "4,7"}).succeed().split())
     assert said.count("which is left out") == 2
     bad, order = lines(run), sample_order(Experiment.open(load(tiny.config, OVERRIDES)))
     shards = Experiment.open(load(tiny.config)).shards
@@ -59,14 +59,14 @@ def test_a_batch_poisoned_on_one_rank_is_left_out_by_both(server: GroupServer, t
     assert all(tensor.isfinite().all() for tensor in finished(run).values())
     # A restart meets the second one again, and counts the first.
     uninterrupted = without_last(run)
-    server.group(2, *command, **{POISONED: "4,7"}).succeed()
+    server.group(2, *command, environment={POISONED: "4,7"}).succeed()
     assert (checkpoints(run)[-1] / "COMPLETE").read_text() == uninterrupted
     assert json.loads((checkpoints(run)[-1] / "state.json").read_text())["course"]["skipped"] == [4, 7]
 
 
 def test_a_bad_step_changes_nothing(server: GroupServer, tiny: Noise, tmp_path: Path) -> None:
     command = ["train", tiny.config, *OVERRIDES, "train.steps=4", "run.checkpoint_every=1", "run.keep=9"]
-    server.group(1, *command, f"run.dir={tmp_path / 'RUN'}", **{POISONED: "2"}).succeed()
+    server.group(1, *command, f"run.dir={tmp_path / 'RUN'}", environment={POISONED: "2"}).succeed()
     before, after, later = (tensors(checkpoint) for checkpoint in checkpoints(tmp_path / "RUN")[1:])
     assert_same(before, after)
     assert not all(later[name].equal(tensor) for name, tensor in after.items())
@@ -76,7 +76,7 @@ def test_a_bad_step_changes_nothing(server: GroupServer, tiny: Noise, tmp_path: 
 def test_going_back_passes_over_what_went_wrong(server: GroupServer, tiny: Noise, tmp_path: Path, engine: str) -> None:
     run = tmp_path / "RUN"
     command = ["train", tiny.config, f"run.dir={run}", *OVERRIDES, f"train.engine={engine}", "faults.skip_budget=1"]
-    said = " ".join(server.group(2, *command, **{POISONED: "4,5"}).succeed().split())
+    said = " ".join(server.group(2, *command, environment={POISONED: "4,5"}).succeed().split())
     assert "going back to step 3, and on with the batches after those of step 6" in said
     order = sample_order(Experiment.open(load(tiny.config, OVERRIDES)))
     places = [0, 1, 2, *range(6, STEPS + 3)]

@@ -28,7 +28,7 @@ from dsva.runs.checkpoint import MODEL, Checkpoint, best, newest
 from dsva.runs.contents import BEST, COMPLETE, DamagedError, State, described, stored
 from dsva.train.saving import Saver, write_safetensors
 from tests.helpers.drawn import ATTRIBUTES
-from tests.helpers.process_groups import GroupServer
+from tests.helpers.process_groups import FILE_LIMIT, SLOW, GroupServer
 from tests.helpers.small_runs import SIZES, small_set
 
 FULL = 60_000  # bytes: less than a checkpoint of these tests
@@ -256,14 +256,14 @@ def test_a_slow_disk_costs_time_and_nothing_else(
 ) -> None:
     command = [*arguments, f"run.dir={tmp_path}/run", f"run.async_save={at_once}", "faults.hang_seconds=20"]
     begun = time.monotonic()
-    server.group(2, *command, SLOW=0.1).succeed()
+    server.group(2, *command, environment={SLOW: 0.1}).succeed()
     assert time.monotonic() > begun + 1
     assert (tmp_path / "run" / LAST).read_text() == whole["ddp"]
 
 
 def test_last_step_that_finds_no_room_is_no_success(server: GroupServer, arguments: list[str], tmp_path: Path) -> None:
     command = [*arguments, f"run.dir={tmp_path}/run", "train.engine=zero1"]
-    group = server.group(2, *command, FILE_LIMIT=FULL)
+    group = server.group(2, *command, environment={FILE_LIMIT: FULL})
     assert group.wait() == [2, 2]
     said = " ".join(group.ranks[0].output.split())
     assert said.count("could not be written (File too large): training goes on") == 3

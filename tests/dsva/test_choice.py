@@ -88,7 +88,8 @@ def test_the_final_run_takes_the_mean_of_the_chosen_gammas(chosen: Path) -> None
     for name in ("proto", "main", "ridge"):
         gzsl = results.heads[name].gzsl
         assert gzsl is not None
-        assert gzsl.gamma == fmean(found.heads[name].gzsl.best_gamma for found in validated(chosen, best) if found.heads[name].gzsl)
+        validations = [found.heads[name].gzsl for found in validated(chosen, best)]
+        assert gzsl.gamma == fmean(found.best_gamma for found in validations if found)
         assert gzsl.gamma_source == f"mean of 3 validation runs in {chosen}"
 
 

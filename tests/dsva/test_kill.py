@@ -12,7 +12,7 @@ import xxhash
 from dsva.config import load
 from dsva.protocol.experiment import Experiment
 from dsva.train.trainer import sample_order
-from tests.helpers.fork_server import ForkServer
+from tests.helpers.fork_server import Command, ForkServer
 from tests.helpers.noise import Noise
 from tests.helpers.programs import environment, helper
 from tests.helpers.runs import assert_same, board, column, finished, results
@@ -30,6 +30,10 @@ def whole(dsva: ForkServer, tiny: Noise, tmp_path_factory: pytest.TempPathFactor
     return run
 
 
+def wait_for_steps(command: Command, steps: int) -> None:
+    command.until(lambda: command.output.count("images_per_second") >= steps)
+
+
 def test_a_run_killed_twenty_times_ends_as_one_that_was_not(dsva: ForkServer, tiny: Noise, whole: Path, tmp_path: Path) -> None:
     run, rng = tmp_path / "RUN", random.Random(0)
     starts = []
@@ -39,8 +43,7 @@ def test_a_run_killed_twenty_times_ends_as_one_that_was_not(dsva: ForkServer, ti
             command.pause(rng.uniform(0, 0.3))  # while it starts
         else:
             # A step is logged just before it is saved: the pause ends in the save, or in the next step.
-            steps = rng.randint(1, 3)
-            command.until(lambda command=command, steps=steps: command.output.count("images_per_second") >= steps)
+            wait_for_steps(command, rng.randint(1, 3))
             command.pause(rng.uniform(0, 0.03))
         assert command.running, "the run ended before it had been killed often enough: " + command.output
         command.kill()

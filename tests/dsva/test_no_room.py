@@ -55,6 +55,11 @@ class Full(io.FileIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def called(place: str, folder: Path | None = None) -> Callable[[Path], bool]:
+    """Tell files that have this in their name, and lie below the folder if one is given."""
+    return lambda path: place in path.name and (folder is None or folder in path.parents)
+
+
 @contextmanager
 def no_room(monkeypatch: pytest.MonkeyPatch, at: Callable[[Path], bool], writes: int = 0) -> Iterator[None]:
     """The disk is full for files that are opened meanwhile, for which `at` holds, after so many writes to all of them."""
@@ -126,7 +131,7 @@ def test_what_finds_no_room_else_ends_in_a_sentence_and_the_same_command_continu
     folder = config.run.dir
     for place in ENDED:
         with (
-            no_room(monkeypatch, lambda path, place=place: place in path.name and folder in path.parents),
+            no_room(monkeypatch, called(place, folder)),
             pytest.raises(UserError, match=r"No space left on device.*make room there, and give the same command again"),
         ):
             run(config, Console(file=io.StringIO()))
@@ -191,7 +196,7 @@ def test_a_file_and_a_folder_are_the_old_ones_or_the_new_ones(tmp_path: Path, mo
 def test_an_export_without_room_leaves_nothing(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = Trained.open(undisturbed)
     for place in ("model.safetensors", "README.md", "config.json"):
-        with no_room(monkeypatch, lambda path, place=place: place in path.name), pytest.raises(NoRoomError, match=place):
+        with no_room(monkeypatch, called(place)), pytest.raises(NoRoomError, match=place):
             trained.export(tmp_path / "MODEL")
         assert not list(tmp_path.iterdir())
     assert {path.name for path in trained.export(tmp_path / "MODEL").iterdir()} == {"model.safetensors", "README.md", "config.json"}

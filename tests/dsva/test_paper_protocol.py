@@ -33,6 +33,7 @@ def test_the_best_test_step_is_reported_beside_what_it_gains(made: Path) -> None
         assert found.zsl == max(line[f"validation/{name}/zsl"] for line in scored.values())
         assert found.harmonic == max(line[f"validation/{name}/harmonic"] for line in scored.values())
         assert found.zsl_gain == pytest.approx(found.zsl - head.zsl)
+        assert found.harmonic is not None
         assert found.harmonic_gain == pytest.approx(found.harmonic - head.gzsl.harmonic)
         assert scored[10][f"validation/{name}/zsl"] == head.zsl
         assert scored[10][f"validation/{name}/harmonic"] == pytest.approx(head.gzsl.best_harmonic)

@@ -17,7 +17,8 @@ IMAGES, TESTED, LEAKED = 10, 3, 2  # of each class; of a seen one held out; and 
 
 def write_files(folder: Path) -> None:
     """Draw some scenes, and write the files that tell of them: paths of another machine, and indices from 1."""
-    paths, labels, sets = [], [], {name: [] for name in ("train_zsl", "train_gzsl", "test_seen", "test_unseen")}
+    paths, labels = [], []
+    sets: dict[str, list[int]] = {name: [] for name in ("train_zsl", "train_gzsl", "test_seen", "test_unseen")}
     draw(folder / "images", IMAGES, SEEN + UNSEEN)
     for label, name in enumerate(SEEN + UNSEEN, 1):
         for number, image in enumerate(sorted((folder / "images" / name).iterdir())):

@@ -43,7 +43,9 @@ def test_a_run_leaves_the_record_that_is_promised(done: Path, tiny: Noise) -> No
 def test_metrics_are_one_line_a_step_and_the_same_in_tensorboard(done: Path, tiny: Noise) -> None:
     assert column(done, "step") == [1, 2, 3, 4, 5, 6]
     for name in ("loss/total", "loss/ce_main", "gradient_norm", "lr/heads"):
-        assert board(done, name) == [(line["step"], pytest.approx(line[name], rel=1e-6)) for line in metrics(done)]
+        steps, values = zip(*board(done, name), strict=True)
+        assert list(steps) == column(done, "step")
+        assert values == pytest.approx(column(done, name), rel=1e-6)
     for line in metrics(done):
         terms = [value for name, value in line.items() if name.startswith("loss/") and name != "loss/total"]
         assert line["loss/total"] == pytest.approx(sum(terms), rel=1e-5)

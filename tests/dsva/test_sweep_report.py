@@ -16,7 +16,7 @@ from launch.sweep.plan import Cell, Manifest, SweepConfig
 from launch.sweep.table import sweep_table
 from tests.helpers.browser import CONTRAST, Page
 
-SPLITS = {"A": {}, "B & C": {}}
+SPLITS: dict[str, dict[str, str]] = {"A": {}, "B & C": {}}
 PUBLISHED = {"A": {"GZSL": {"ZSL": 84.0, "H": 67.7}}}
 
 

@@ -114,7 +114,7 @@ def die_before(event: int, folder: Path) -> None:
         count()
         fsync(number)
 
-    os.fsync = counted
+    patch("os.fsync", counted).start()
     sys.addaudithook(hook)
 
 

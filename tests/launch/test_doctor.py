@@ -24,6 +24,7 @@ from launch.doctor.examination import clocks, seen_by_all
 from launch.doctor.finding import Asked, Finding
 from launch.doctor.reduce import Ended, judge
 from launch.doctor.table import view, worst
+from launch.jobs.rendezvous import port_limit, ports
 from shards.errors import UserError
 from shards.pack import pack
 from shards.sources import open_source
@@ -125,7 +126,7 @@ def test_renames_that_are_not_one_step_are_noticed(asked: Asked, monkeypatch: py
         time.sleep(0.001)
         target.write_bytes(self.read_bytes())
 
-    monkeypatch.setattr(disk.Path, "replace", by_halves)
+    monkeypatch.setattr(Path, "replace", by_halves)
     monkeypatch.setattr(disk, "RENAMES", 20)
     assert "saw half a file" in disk.rename(asked).said
 
@@ -155,7 +156,7 @@ def test_taken_ports_are_told() -> None:
     with socket.create_server(("", 0)) as server:
         taken = server.getsockname()[1]
         assert net.open_ports(NOTHING, [taken]).verdict == "FAIL"
-        assert net.open_ports(NOTHING, [taken, taken, *net.ports("a", net.port_limit())][:3]).verdict == "WARN"
+        assert net.open_ports(NOTHING, [taken, taken, *ports("a", port_limit())][:3]).verdict == "WARN"
 
 
 def test_a_name_that_leads_nowhere_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

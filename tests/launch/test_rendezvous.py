@@ -30,7 +30,8 @@ def test_a_batch_script_is_alone() -> None:
 
 
 def test_the_others_learn_the_address_and_local_ranks_follow_the_gpus(tmp_path: Path) -> None:
-    first, other = {}, {"CUDA_VISIBLE_DEVICES": "3"}
+    first: dict[str, str] = {}
+    other = {"CUDA_VISIBLE_DEVICES": "3"}
     store = meet(Worker(0, 2, 0, "1", "1-0"), tmp_path, first)
     assert meet(Worker(1, 2, 1, "1", "1-0"), tmp_path, other) is None
     assert store is not None

@@ -51,7 +51,7 @@ def encoded() -> dict[str, bytes]:
         small = image.resize((60, 50))
     for name, kind, options in (("PNG", "PNG", {}), ("TIFF", "TIFF", {}), ("LZW", "TIFF", {"compression": "tiff_lzw"})):
         out = io.BytesIO()
-        small.save(out, kind, **options)  # type: ignore[arg-type]
+        small.save(out, kind, **options)
         found[name] = out.getvalue()
     return found
 

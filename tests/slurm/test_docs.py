@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def commands() -> dict[str, list[str]]:
 
 
 @pytest.fixture
-def workplace(cluster: Cluster, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workplace(cluster: Cluster, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder as the page's reader has it, on a cluster with the partitions that it names."""
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     (tmp_path / "configs" / "sweeps" / "aid.yaml").write_text(SWEEP)
