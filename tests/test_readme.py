@@ -1,30 +1,23 @@
 """Every command of the README and of docs/, as it stands there, on a few drawn scenes and for few steps.
 
-Those of docs/slurm.md are tried in tests/slurm.
+Those of docs/slurm.md are tried in tests/slurm, those of docs/data.md in test_data_page.py.
 """
 
 import os
-import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pages import ROOT, blocks, commands, pages
 
 from launch.cli.main import main
 from tests.helpers.drawn import draw
 
-ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["train.steps=2", "model.width=32", "model.layers=1", "model.heads=2", "model.mlp=32"]
 SMALL += ["data.image_size=48", "data.resize=48", "data.batch_size=8"]
 IMAGES_PER_CLASS = 10
-
-
-def commands(page: str = "README.md") -> list[list[str]]:
-    """The lines of all fenced blocks, without comments."""
-    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
-    return [shlex.split(line, comments=True) for block in blocks for line in block.splitlines() if line.strip()]
 
 
 @pytest.fixture
@@ -64,10 +57,8 @@ def test_every_command_of_the_journey(workplace: Path, monkeypatch: pytest.Monke
 
 
 def test_no_page_has_commands_that_are_not_tried() -> None:
-    pages = {
-        str(page.relative_to(ROOT)) for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")] if "```" in page.read_text()
-    }
-    assert pages == {"README.md", "docs/engines.md", "docs/slurm.md"}
+    names = (str(page.relative_to(ROOT)) for page in pages())
+    assert {name for name in names if blocks(name)} == {"README.md", "docs/engines.md", "docs/slurm.md", "docs/data.md"}
 
 
 def test_the_two_commands_are_those_of_make() -> None:
