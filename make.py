@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Install into .venv and run: `python3 make.py demo` or `python3 make.py test`. Needs Python 3.11 or newer and nothing else."""
+"""Install into .venv and run: `python3 make.py demo`, `test` or `docs`. Needs Python 3.11 or newer and nothing else."""
 
 import hashlib
 import os
@@ -12,11 +12,13 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 STAMP = VENV / "installed"
+DOCS = ["mkdocs", "build", "--strict", "--quiet"]
 CHECKS = (
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
     ["mypy"],
     ["lint-imports"],
+    DOCS,
     ["pytest", "tests/slurm"],  # by themselves: they start a cluster on this machine
     ["pytest", "--ignore=tests/slurm", "--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"],
 )
@@ -42,14 +44,19 @@ def install() -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Install, then run the demonstration or all checks and tests."""
+    """Install, then run the demonstration or all checks and tests, or build the site of the documentation."""
     if sys.version_info < (3, 11):  # noqa: UP036 (this file is run by whatever Python there is)
         sys.exit(f"this is Python {sys.version.split()[0]}: run make.py with Python 3.11 or newer")
-    if arguments not in (["demo"], ["test"]):
-        sys.exit("usage: python3 make.py demo|test")
+    if arguments not in (["demo"], ["test"], ["docs"]):
+        sys.exit("usage: python3 make.py demo|test|docs")
     install()
     if arguments == ["demo"]:
         run("dsva", "demo")
+        return
+    os.environ["NO_MKDOCS_2_WARNING"] = "1"  # an advertisement of the theme's for its successor
+    if arguments == ["docs"]:
+        run(*DOCS)
+        print(f"built {ROOT / 'site' / 'index.html'}")
         return
     for check in CHECKS:
         run(*check)

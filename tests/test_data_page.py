@@ -19,8 +19,8 @@ PAGE = "docs/data.md"
 OTHERS = ["forest", "river"]  # classes beside the one that the page shows
 EACH = 2
 # Name of the set, a path in it, level of the class folders.
-ROW = re.compile(r"^\| ([^|]+?) \|.*\| `(\S+)`.*\| (\d) \|$", re.MULTILINE)
-SETS = {name: (Path(path), path.endswith("/"), int(level)) for name, path, level in ROW.findall((ROOT / PAGE).read_text())}
+SECTION = re.compile(r"^## (.+?)$.*?^Folders: `(\S+)`; the classes are level (\d)\.$", re.MULTILINE | re.DOTALL)
+SETS = {name: (Path(path), path.endswith("/"), int(level)) for name, path, level in SECTION.findall((ROOT / PAGE).read_text())}
 
 
 def draw(name: str) -> tuple[Path, set[str]]:
