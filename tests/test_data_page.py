@@ -5,12 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import ROOT, commands
+from pages import ROOT, commands, invoke
 from PIL import Image
 from scipy.io import savemat
-from typer.testing import CliRunner
 
-from launch.cli.main import app
 from shards.index import ShardSet
 from shards.pack import pack
 from shards.sources import open_source
@@ -40,12 +38,6 @@ def draw(name: str) -> tuple[Path, set[str]]:
     return root, classes
 
 
-def run(command: list[str]) -> str:
-    made = CliRunner().invoke(app, command[1:], catch_exceptions=False)
-    assert made.exit_code == 0, made.output
-    return made.output
-
-
 @pytest.mark.parametrize("name", SETS)
 def test_line_takes_the_classes_of_the_folders_and_none_needs_level(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -53,7 +45,7 @@ def test_line_takes_the_classes_of_the_folders_and_none_needs_level(
     monkeypatch.chdir(tmp_path)
     root, classes = draw(name)
     [line] = [command for command in commands(PAGE) if command[:3] == ["dsva", "pack", str(root)]]
-    run(line)
+    invoke(line)
     made = ShardSet.open(Path(line[3]))
     assert set(made.classes) == classes
     assert len(made) == EACH * len(classes)
@@ -74,7 +66,7 @@ def test_line_for_the_published_files_takes_their_splits(tmp_path: Path, monkeyp
     sets = {"train_zsl": [1], "train_gzsl": [1], "test_seen": [2], "test_unseen": range(3, len(images) + 1)}
     indices = {f"{key}_loc_0": np.array(value)[:, None] for key, value in sets.items()}
     savemat(splits, {"allclasses_names": np.array(names, object)[:, None], **indices})
-    assert "6 images of 3 classes" in run(line)
+    assert "6 images of 3 classes" in invoke(line)
     assert set(ShardSet.open(Path(line[3])).splits) >= {"train", "test_seen", "test_unseen"}
 
 

@@ -1,6 +1,6 @@
 """Every command of the README and of docs/, as it stands there, on a few drawn scenes and for few steps.
 
-Those of docs/slurm.md are tried in tests/slurm, those of docs/data.md in test_data_page.py.
+Those of docs/slurm.md are tried in tests/slurm, of docs/data.md and docs/examples/ in tests that are called like them.
 """
 
 import os
@@ -57,8 +57,9 @@ def test_every_command_of_the_journey(workplace: Path, monkeypatch: pytest.Monke
 
 
 def test_no_page_has_commands_that_are_not_tried() -> None:
-    names = (str(page.relative_to(ROOT)) for page in pages())
-    assert {name for name in names if blocks(name)} == {"README.md", "docs/engines.md", "docs/slurm.md", "docs/data.md"}
+    names = {str(page.relative_to(ROOT)) for page in pages()}
+    elsewhere = {"docs/slurm.md", "docs/data.md", "docs/examples/own_data.md"}
+    assert {name for name in names if blocks(name)} == {"README.md", "docs/engines.md", *elsewhere}
 
 
 def test_the_two_commands_are_those_of_make() -> None:
