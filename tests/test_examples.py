@@ -14,7 +14,8 @@ from noise import noise
 from pages import ROOT, blocks, commands, files, invoke
 from PIL import Image
 
-from dsva.evaluation.results import RESULTS, Results
+from dsva.evaluation.results import Results
+from dsva.run_directory import RESULTS
 
 IMAGES, SIDE = 12, 64  # of each class; pixels
 SMALL = ["model.width=32", "model.layers=1", "model.heads=2", "model.mlp=32", "data.image_size=48", "data.resize=56"]
