@@ -30,7 +30,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.remove(file)
     pages = [*ROOT.glob("*.md"), ROOT / "benchmarks" / "RESULTS.md", *(ROOT / "docs").rglob("*.md")]
     linked = {(page.parent / link).resolve() for page in pages for link in LINK.findall(page.read_text())}
-    for path in sorted(linked.union(pages)):
+    for path in sorted(filter(Path.is_file, linked.union(pages))):
         name = path.relative_to(ROOT).as_posix()
         if path.suffix in AS_THEY_ARE:
             files.append(File.generated(config, name, abs_src_path=str(path)))
@@ -44,7 +44,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead a link to a file to the page that shows it."""
+    """Lead a page's link to a file to the page that shows it."""
+    if page.file.abs_src_path is None:
+        return markdown
     return LINK.sub(lambda link: link[0] if Path(link[0]).suffix in AS_THEY_ARE else f"{link[0]}.md", markdown)
 
 
