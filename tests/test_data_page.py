@@ -17,7 +17,7 @@ PAGE = "docs/data.md"
 OTHERS = ["forest", "river"]  # classes beside the one that the page shows
 EACH = 2
 # Name of the set, a path in it, level of the class folders.
-SECTION = re.compile(r"^## (.+?)$.*?^Folders: `(\S+)`; the classes are level (\d)\.$", re.MULTILINE | re.DOTALL)
+SECTION = re.compile(r"^## (.+?)$.*?^- Folders: `(\S+)`; the classes are level (\d)$", re.MULTILINE | re.DOTALL)
 SETS = {name: (Path(path), path.endswith("/"), int(level)) for name, path, level in SECTION.findall((ROOT / PAGE).read_text())}
 
 
