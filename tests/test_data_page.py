@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import ROOT, commands, invoke
 from PIL import Image
 from scipy.io import savemat
 
 from shards.index import ShardSet
 from shards.pack import pack
 from shards.sources import open_source
+from tests.helpers.pages import ROOT, commands, invoke
 
 PAGE = "docs/data.md"
 OTHERS = ["forest", "river"]  # classes beside the one that the page shows

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pages import ROOT, commands, pages
 
 import make
+from tests.helpers.pages import ROOT, commands, pages
 
 LINK = re.compile(r"\[([^]]*)\]\((?![a-z]+:)([^)#]*)(#[^)]*)?\)")
 WORD = re.compile(r"^\*\*(.+?)\*\*: .*?(?=\n\n|\Z)", re.MULTILINE | re.DOTALL)

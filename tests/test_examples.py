@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from noise import noise
-from pages import ROOT, blocks, commands, files, invoke
 from PIL import Image
 
 from dsva.evaluation.results import Results
 from dsva.run_directory import RESULTS
+from tests.helpers.pages import ROOT, blocks, commands, files, invoke
 
 IMAGES, SIDE = 12, 64  # of each class; pixels
 SMALL = ["model.width=32", "model.layers=1", "model.heads=2", "model.mlp=32", "data.image_size=48", "data.resize=56"]
@@ -56,7 +56,7 @@ def test_own_data_set_from_nothing_to_a_table(tmp_path: Path, monkeypatch: pytes
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The code with all changes of the page applied."""
     root = tmp_path_factory.mktemp("changed")
-    for folder in ("dsva", "launch", "shards", "tests/dsva"):
+    for folder in ("dsva", "launch", "shards", "tests"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for change in blocks("docs/examples/own_head.md", "diff"):
         subprocess.run(["git", "apply", "--whitespace=error", "-"], cwd=root, input=change, text=True, check=True)
@@ -65,7 +65,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def python(code: Path, *arguments: str) -> None:
     """Run the interpreter on other code than this."""
-    environment = {**os.environ, "PYTHONPATH": f"{code}:{ROOT / 'tests'}"}
+    environment = {**os.environ, "PYTHONPATH": f"{code}:{code / 'tests' / 'dsva'}"}
     subprocess.run([sys.executable, *arguments], cwd=code, env=environment, check=True, timeout=300)
 
 
@@ -80,7 +80,7 @@ def test_own_head_and_loss_term_train_and_change_nothing_that_does_not_ask_for_t
     invoke([*train, f"run.dir={old}"])
     asked = ["model.main_head=deep", "loss.agreement=0.1", f"run.dir={new}"]
     calls = [[*train, f"run.dir={same}"], ["dsva", "eval", str(old)], [*train, *asked]]
-    python(changed, "-c", f"from pages import invoke\nfor call in {calls}: invoke(call)")
+    python(changed, "-c", f"from tests.helpers.pages import invoke\nfor call in {calls}: invoke(call)")
     hashes = [Results.read(run / RESULTS).provenance.weights_sha256 for run in (old, same, new)]
     assert hashes[0] == hashes[1] != hashes[2]
     assert "agreement" in (new / "metrics.jsonl").read_text()

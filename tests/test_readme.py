@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from pages import ROOT, blocks, commands, pages
 
 from launch.cli.main import main
 from tests.helpers.drawn import draw
+from tests.helpers.pages import ROOT, blocks, commands, pages
 
 SMALL = ["train.steps=2", "model.width=32", "model.layers=1", "model.heads=2", "model.mlp=32"]
 SMALL += ["data.image_size=48", "data.resize=48", "data.batch_size=8"]

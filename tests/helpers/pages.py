@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from launch.cli.main import app
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def pages() -> list[Path]:
