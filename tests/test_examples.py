@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from noise import noise
 from PIL import Image
 
 from dsva.evaluation.results import Results
 from dsva.run_directory import RESULTS
+from tests.helpers.noise import noise
 from tests.helpers.pages import ROOT, blocks, commands, files, invoke
 
 IMAGES, SIDE = 12, 64  # of each class; pixels
@@ -56,7 +56,7 @@ def test_own_data_set_from_nothing_to_a_table(tmp_path: Path, monkeypatch: pytes
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The code with all changes of the page applied."""
     root = tmp_path_factory.mktemp("changed")
-    for folder in ("dsva", "launch", "shards", "tests"):
+    for folder in ("configs", "dsva", "launch", "shards", "tests"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for change in blocks("docs/examples/own_head.md", "diff"):
         subprocess.run(["git", "apply", "--whitespace=error", "-"], cwd=root, input=change, text=True, check=True)
