@@ -1,6 +1,6 @@
 """The honest table on AID: DSVA, what its parts are worth, baselines, and what choosing on the test classes would have gained.
 
-Usage: OMP_NUM_THREADS=1 nice -n 19 python benchmarks/ablations.py SHARDS RUNS [--splits 25_5 20_10 15_15] [--seeds 3] [key=value]
+Usage: OMP_NUM_THREADS=1 nice -n 19 python -m benchmarks.ablations SHARDS RUNS [--splits 25_5 20_10 15_15] [--seeds 3] [key=value]
 
 SHARDS is what `dsva pack` makes of AID's class folders.
 
@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dsva.config import load
-from dsva.evaluation.results import Head, Results
+from dsva.evaluation.results import HEADS, Head, Results
 from dsva.run_directory import RESULTS
-from dsva.studies.ablation import HEADS, Row, planned
+from dsva.studies.ablation import Row, planned
 from dsva.tables import Table, percent
 
 ROOT = Path(__file__).resolve().parents[1]

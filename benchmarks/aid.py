@@ -1,6 +1,6 @@
 """Zero-shot figures on AID: every class split and seed from random weights, honest and with gamma from a validation run.
 
-Usage: python benchmarks/aid.py SHARDS RUNS [--splits 25_5 20_10 15_15] [--seeds 0 1 2]
+Usage: python -m benchmarks.aid SHARDS RUNS [--splits 25_5 20_10 15_15] [--seeds 0 1 2]
 
 Finished runs are not trained again. Prints a markdown table of mean and standard deviation over seeds.
 """

@@ -1,8 +1,8 @@
 """Something happens to the checkpoints of a small run: every command that reads them uses what the run wrote, or says why not.
 
-    python benchmarks/checkpoint_fuzz.py FOLDER [--changes 500] [--first 0]
+    python -m benchmarks.checkpoint_fuzz FOLDER [--changes 500] [--first 0]
 
-Trains a run on pictures of noise. For each change (see tests/dsva/checkpoint_changes.py) every command runs on a changed copy of
+Trains a run on pictures of noise. For each change (see tests/helpers/checkpoint_changes.py) every command runs on a changed copy of
 it, in a process of its own. Counted as faults: a traceback, an exit code that is neither 0 nor 2, a command that hangs, and
 weights that are not those of the run's newest checkpoint without a warning.
 """
@@ -10,19 +10,15 @@ weights that are not those of the run's newest checkpoint without a warning.
 import argparse
 import json
 import shutil
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "dsva"))
-
-from checkpoint_changes import change
-from fork_server import ForkServer
-from noise import Noise, noise
-
 from shards.files import file_sha256
+from tests.helpers.checkpoint_changes import change
+from tests.helpers.fork_server import ForkServer
+from tests.helpers.noise import Noise, noise
 
 STEPS = 6
 SETTINGS = [f"train.steps={STEPS}", "train.ema=0.9", "run.checkpoint_every=2", "run.keep=9", "data.workers=1"]

@@ -1,6 +1,6 @@
 """The AID sweep on a real Slurm, with faults injected at random until it has finished, against the undisturbed sweep.
 
-    python benchmarks/faults.py SHARDS FOLDER [--seed 0] [--pause 8] [section.key=value ...]
+    python -m benchmarks.faults SHARDS FOLDER [--seed 0] [--pause 8] [section.key=value ...]
 
 Starts the development cluster, queues the 12 cells of configs/sweeps/aid.yaml (short, a tiny model), and lets every few
 seconds something happen to one that runs: its process is killed, its node crashes, stands still or loses its agent, the
@@ -24,9 +24,9 @@ from datetime import datetime
 from pathlib import Path
 
 import yaml
-from dev_cluster import DEV, ROOT, dev_cluster, dsva, say
 from safetensors.torch import load_file
 
+from benchmarks.dev_cluster import DEV, ROOT, dev_cluster, dsva, say
 from launch.jobs.folder import JobFolder
 from launch.sweep.keeper import keepers
 from launch.sweep.plan import Manifest, read_sweep

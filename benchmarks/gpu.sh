@@ -51,9 +51,8 @@ killed() {  # a run on the scenes that is killed in its middle and given again, 
     "$PYTHON" - "$WORK/whole" "$run" << 'END'
 import sys
 from pathlib import Path
-sys.path.insert(0, "tests/dsva")
 import torch
-from runs import finished
+from tests.helpers.runs import finished
 whole, killed = (finished(Path(run)) for run in sys.argv[1:])
 different = [name for name in whole if not torch.equal(whole[name], killed[name])]
 print(f"{len(different)} of {len(whole)} tensors differ after kill -9 and continuing", *different[:5])
@@ -63,11 +62,11 @@ END
 
 part machine 60 bash -c "$(declare -f machine); PYTHON=$PYTHON machine"
 "$PYTHON" -m launch pack "$IMAGES" "$WORK/set" > "$WORK/pack.txt" 2>&1 || { cat "$WORK/pack.txt"; exit 1; }
-part steps 150 "$PYTHON" benchmarks/step_times.py "${STEPS[@]}" ${GOLDEN:+--golden "$GOLDEN"}
-part memory 90 "$PYTHON" benchmarks/memory.py "${MEMORY[@]}"
+part steps 150 "$PYTHON" -m benchmarks.step_times "${STEPS[@]}" ${GOLDEN:+--golden "$GOLDEN"}
+part memory 90 "$PYTHON" -m benchmarks.memory "${MEMORY[@]}"
 part engines 150 "$PYTHON" -m benchmarks.engines "$WORK/set" --layouts "$LAYOUTS" "${SIZES[@]}"
 part resume 120 bash -c "$(declare -p TRAIN); $(declare -f killed); PYTHON=$PYTHON WORK=$WORK killed"
-part kills 120 "$PYTHON" benchmarks/kills.py "$WORK/kills" --processes 1 "${KILLS[@]}"
-part loader 90 "$PYTHON" benchmarks/loader.py "$IMAGES" "${LOADER[@]}"
+part kills 120 "$PYTHON" -m benchmarks.kills "$WORK/kills" --processes 1 "${KILLS[@]}"
+part loader 90 "$PYTHON" -m benchmarks.loader "$IMAGES" "${LOADER[@]}"
 echo "$failed parts failed; tables are in $OUT"
 exit "$failed"

@@ -1,6 +1,6 @@
 """kill -9 at random moments of a run, on one process and on several: what is left is compared with an undisturbed run, bit by bit.
 
-    python benchmarks/kills.py FOLDER [--kills 100] [--processes 1,2] [--engines ddp] [--seed 0]
+    python -m benchmarks.kills FOLDER [--kills 100] [--processes 1,2] [--engines ddp] [--seed 0]
 
 All processes of a start are killed at one random moment: while it starts, in a step, in a save, in the final scoring. The table
 counts differences in weights, moments, figures and losses; the exit code is 1 if there is one.
@@ -8,21 +8,17 @@ counts differences in weights, moments, figures and losses; the exit code is 1 i
 
 import argparse
 import json
-import os
 import random
 import signal
 import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "dsva"), str(ROOT)]
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+import torch
 
-import torch  # noqa: E402
-from noise import Noise, noise  # noqa: E402
-from process_groups import Group, GroupServer  # noqa: E402
-from runs import column, finished, metrics, results  # noqa: E402
+from tests.helpers.noise import Noise, noise
+from tests.helpers.process_groups import Group, GroupServer
+from tests.helpers.runs import column, finished, metrics, results
 
 OVERRIDES = ["train.ema=0.9", "data.min_scale=0.6", "data.batch_size=16", "run.keep=2", "run.checkpoint_every=2"]
 STEPS_A_KILL = 8

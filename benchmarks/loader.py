@@ -1,6 +1,6 @@
 """Streaming from shards against the published code's way: loose files, Pillow, floats image by image, two worker processes.
 
-Usage: python benchmarks/loader.py IMAGES [--count 4000] [--rounds 3]
+Usage: python -m benchmarks.loader IMAGES [--count 4000] [--rounds 3]
 
 IMAGES is a folder of class folders; mosaics of them are saved as 256 x 256 JPEGs of quality 90. Batches of 64, page cache
 warm. Prints a markdown table of images/s: medians of interleaved rounds.

@@ -1,18 +1,14 @@
 """Memory and speed of fine-tuning steps with regions, of the shapes of CLIP, beside what the arithmetic says beforehand.
 
-    python benchmarks/memory.py [--batch 12] [--repeats 5] [--shapes b32,b16,l14]
+    python -m benchmarks.memory [--batch 12] [--repeats 5] [--shapes b32,b16,l14]
 
 Random weights, 98 attributes, bf16 where there is a GPU. Without one, memory is not measured. Prints Markdown.
 """
 
 import argparse
-import sys
 import time
-from pathlib import Path
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.step_times import ATTRIBUTES, MIB, Subject
 from dsva.config import Config

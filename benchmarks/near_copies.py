@@ -1,6 +1,6 @@
 """What near-duplicate search finds and what it takes for one: made copies, scenes that two archives share, large random sets.
 
-    python benchmarks/near_copies.py IMAGES OTHER [--every 6] [--rows 100000,10000 1000000,100000]
+    python -m benchmarks.near_copies IMAGES OTHER [--every 6] [--rows 100000,10000 1000000,100000]
 
 IMAGES and OTHER are class folders. Real pairs between them are found by another way: thumbnails of each image compared with those
 of 96 crops of each other one, and the best few aligned by an optimiser on 64 x 64 pixels without coarse structure; a correlation
@@ -11,6 +11,7 @@ import argparse
 import io
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,34 +49,45 @@ def scaled(image: Picture, scale: float) -> Picture:
     return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
 
 
+def brighter(image: Picture, strength: float) -> Picture:
+    return ImageEnhance.Brightness(image).enhance(strength)
+
+
+def contrasted(image: Picture, strength: float) -> Picture:
+    return ImageEnhance.Contrast(image).enhance(strength)
+
+
+def turned(image: Picture, turn: Image.Transpose) -> Picture:
+    return image.transpose(turn)
+
+
 def ways(rng: np.random.Generator) -> dict[str, Callable[[Picture], tuple[bytes, bytes]]]:
     """Return how two images of one scene are made of one image."""
     made: dict[str, Callable[[Picture], tuple[bytes, bytes]]] = {}
 
-    def alone(name: str, change: Callable[[Picture], bytes]) -> None:
-        made[name] = lambda image: (encoded(image, None), change(image))
+    def alone(name: str, change: Callable[[Picture], Picture], quality: int | None = 95) -> None:
+        made[name] = lambda image: (encoded(image, None), encoded(change(image), quality))
 
     for share in (0.01, 0.02, 0.05, 0.1):
-        alone(f"cropped by {share:.0%}", lambda image, share=share: encoded(cropped(image, share, rng)))
+        alone(f"cropped by {share:.0%}", partial(cropped, share=share, rng=rng))
     for scale in (0.25, 0.5, 0.75, 2):
-        alone(f"scaled to {scale}", lambda image, scale=scale: encoded(scaled(image, scale)))
+        alone(f"scaled to {scale}", partial(scaled, scale=scale))
     for quality in (30, 50, 90):
-        alone(f"JPEG of quality {quality}", lambda image, quality=quality: encoded(image, quality))
-    alone("JPEG to PNG", lambda image: encoded(image, None))
+        alone(f"JPEG of quality {quality}", Picture.copy, quality)
+    alone("JPEG to PNG", Picture.copy, None)
     for pixels in (1, 2, 4, 8):  # both are windows of one larger scene
-        made[f"moved by {pixels} of 150 pixels"] = lambda image, pixels=pixels: _moved(image, round(pixels * image.width / 150))
+        made[f"moved by {pixels} of 150 pixels"] = partial(_moved, share=pixels / 150)
     for strength in (0.7, 1.3):
-        alone(
-            f"brightness x {strength}", lambda image, strength=strength: encoded(ImageEnhance.Brightness(image).enhance(strength))
-        )
-        alone(f"contrast x {strength}", lambda image, strength=strength: encoded(ImageEnhance.Contrast(image).enhance(strength)))
-    alone("cropped by 5%, halved, JPEG 60", lambda image: encoded(scaled(cropped(image, 0.05, rng), 0.5), 60))
+        alone(f"brightness x {strength}", partial(brighter, strength=strength))
+        alone(f"contrast x {strength}", partial(contrasted, strength=strength))
+    alone("cropped by 5%, halved, JPEG 60", lambda image: scaled(cropped(image, 0.05, rng), 0.5), 60)
     for turn in (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.ROTATE_90):
-        alone(turn.name.lower().replace("_", " "), lambda image, turn=turn: encoded(image.transpose(turn)))
+        alone(turn.name.lower().replace("_", " "), partial(turned, turn=turn))
     return made
 
 
-def _moved(image: Picture, pixels: int) -> tuple[bytes, bytes]:
+def _moved(image: Picture, share: float) -> tuple[bytes, bytes]:
+    pixels = round(share * image.width)
     width, height = image.size
     before, after = (0, 0, width - pixels, height - pixels), (pixels, pixels, width, height)
     return encoded(image.crop(before), None), encoded(image.crop(after))
@@ -191,7 +203,7 @@ def _fine(image: NDArray[np.uint8]) -> Array:
 def _aligned(whole: Array, part: Array, box: tuple[float, float, float, float]) -> float:
     """Return the correlation of a picture with the other one, scaled and moved so that it fits best; begin with a box of it."""
 
-    def misfit(at: tuple[float, float, float]) -> float:
+    def misfit(at: NDArray[np.float64]) -> float:
         scale, row, column = at
         middle = SMALL / 2 - 0.5
         moved = affine_transform(
@@ -201,9 +213,12 @@ def _aligned(whole: Array, part: Array, box: tuple[float, float, float, float]) 
 
     begin = (box[3] - box[1]) / SMALL, (box[1] + box[3]) / 2, (box[0] + box[2]) / 2
     tried = [
-        (begin[0] * by, begin[1] + down, begin[2] + right) for by in (0.96, 1, 1.04) for down in (-2, 0, 2) for right in (-2, 0, 2)
+        np.array([begin[0] * by, begin[1] + down, begin[2] + right])
+        for by in (0.96, 1, 1.04)
+        for down in (-2, 0, 2)
+        for right in (-2, 0, 2)
     ]
-    start = np.array(min(tried, key=misfit))
+    start = min(tried, key=misfit)
     simplex = start + np.array([[0, 0, 0], [0.03, 0, 0], [0, 1, 0], [0, 0, 1]])
     return -float(minimize(misfit, start, method="Nelder-Mead", options={"maxfev": 80, "initial_simplex": simplex}).fun)
 

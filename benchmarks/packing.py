@@ -1,6 +1,6 @@
 """Packing against GNU tar and webdataset's writer, and the memory it takes.
 
-    python benchmarks/packing.py IMAGES [--rounds 3] [--copies 4]
+    python -m benchmarks.packing IMAGES [--rounds 3] [--copies 4]
 
 IMAGES is a folder of class folders; it is taken `copies` times under other names (hard links where possible).
 Prints two tables in Markdown: rates as medians of interleaved rounds, and peak resident memory of fresh processes.

@@ -1,6 +1,6 @@
 """What a Slurm cluster's user waits for: the first step, the way back after a signal, a sweep of a thousand cells.
 
-    python benchmarks/slurm_times.py SHARDS FOLDER [--rounds 3]
+    python -m benchmarks.slurm_times SHARDS FOLDER [--rounds 3]
 
 Starts the development cluster and runs tiny models on it. Prints markdown tables.
 """
@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import yaml
-from dev_cluster import ROOT, dev_cluster, dsva, say
-from faults import SMALL
 
+from benchmarks.dev_cluster import ROOT, dev_cluster, dsva, say
+from benchmarks.faults import SMALL
 from launch.jobs.folder import JobFolder
 from launch.sweep.plan import Manifest, read_sweep
 from launch.sweep.state import folder_of

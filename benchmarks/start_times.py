@@ -1,6 +1,6 @@
 """What a start costs before any work: a process that imports what trains and ends, with and without `dsva.own_process`.
 
-    python benchmarks/start_times.py [--rounds 7]
+    python -m benchmarks.start_times [--rounds 7]
 
 Prints a markdown table; the two kinds take turns.
 """

@@ -1,6 +1,6 @@
 """What DSVA's steps cost beside the plain backbone, measured interleaved in one run; no GPU is needed, one is used.
 
-    python benchmarks/step_times.py [--batch 24] [--repeats N] [--threads 2] [--golden FOLDER]
+    python -m benchmarks.step_times [--batch 24] [--repeats N] [--threads 2] [--golden FOLDER]
 
 The backbone is CLIP ViT-B/32 with random weights, 98 attributes in 3 groups. Prints Markdown.
 """
@@ -20,8 +20,6 @@ from dsva.model.dsva import DSVA
 from dsva.model.losses import Losses
 from dsva.model.scores import class_rows
 from dsva.train.optimizer import build_optimizer
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "dsva"))
 
 GROUPS = (tuple(range(40)), tuple(range(40, 70)), tuple(range(70, 98)))
 ATTRIBUTES = sum(map(len, GROUPS))
@@ -56,7 +54,7 @@ class Subject:
 
     def forward_backward(self) -> None:
         """Pass the images through the backbone only, and back."""
-        self.tokens().float().square().mean().backward()  # type: ignore[no-untyped-call]
+        self.tokens().float().square().mean().backward()
 
     @torch.no_grad()
     def evaluate_prototypes(self) -> None:
@@ -160,7 +158,7 @@ def report(precision: str, batch: int, device: torch.device, repeats: int) -> No
 @torch.no_grad()
 def check_golden(folder: Path, device: torch.device) -> None:
     """Print how far each case's results on this device are from the recorded ones, as a share of their largest value."""
-    from golden_case import load_case  # noqa: PLC0415
+    from tests.helpers.golden_case import load_case  # noqa: PLC0415
 
     names = sorted(path.stem.removeprefix("case_") for path in folder.glob("case_*.npz"))
     if not names:

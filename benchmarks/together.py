@@ -29,6 +29,6 @@ class Together:
         answers = [rank.communicate()[0] for rank in self._ranks]
         self._folder.cleanup()
         if any(rank.returncode for rank in self._ranks):
-            sys.exit(f"failed: {self._ranks[0].args}")
+            sys.exit(f"failed: {self._ranks[0].args!r}")
         found: dict[str, Any] = json.loads(answers[0].splitlines()[-1])
         return found

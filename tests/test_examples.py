@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from noise import noise
 from PIL import Image
 
 from dsva.evaluation.results import Results
 from dsva.run_directory import RESULTS
+from tests.helpers.noise import noise
 from tests.helpers.pages import ROOT, blocks, commands, files, invoke
 
 IMAGES, SIDE = 12, 64  # of each class; pixels

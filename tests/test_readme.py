@@ -1,11 +1,10 @@
-"""Every command of the README and of docs/, as it stands there, on a small part of AID and for few steps.
+"""Every command of the README and of docs/, as it stands there, on a few drawn scenes and for few steps.
 
 Those of docs/slurm.md are tried in tests/slurm, those of other pages in tests that are called like them.
 """
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from dsva import api
 from dsva.config import load
 from launch.cli.main import main
+from tests.helpers.drawn import draw
 from tests.helpers.pages import ROOT, blocks, commands, pages
 
 SMALL = ["train.steps=2", "model.width=32", "model.layers=1", "model.heads=2", "model.mlp=32"]
@@ -23,14 +23,10 @@ IMAGES_PER_CLASS = 10
 
 
 @pytest.fixture
-def workplace(aid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder as the README's reader has it: configs/ and a few images of each class below DATA/images."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    for folder in (aid / "images").iterdir():
-        copies = tmp_path / "DATA" / "images" / folder.name
-        copies.mkdir(parents=True)
-        for image in sorted(folder.iterdir())[:IMAGES_PER_CLASS]:
-            shutil.copy(image, copies)
+    draw(tmp_path / "DATA" / "images", IMAGES_PER_CLASS)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

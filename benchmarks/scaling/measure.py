@@ -48,8 +48,9 @@ def _measure(config: Config, experiment: Experiment) -> None:
     reduced: list[int] = []
     if isinstance(trainer.engine.model, DistributedDataParallel):
 
-        def counted(state: None, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+        def counted(state: None, bucket: Any) -> torch.futures.Future[torch.Tensor]:
             reduced.append(bucket.buffer().nbytes)
+            assert dist.group.WORLD is not None
             return allreduce_hook(dist.group.WORLD, bucket)
 
         trainer.engine.model.register_comm_hook(None, counted)

@@ -5,17 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import Page, find_browser, open_browser
-from fork_server import ForkServer
-from noise import Noise, noise
-from process_groups import GroupServer
-from small_runs import small_run
+
+from tests.helpers.browser import Page, find_browser, open_browser
+from tests.helpers.fork_server import ForkServer
+from tests.helpers.noise import Noise, noise
+from tests.helpers.process_groups import GroupServer
+from tests.helpers.small_runs import small_run
 
 
 @pytest.fixture(scope="session")
-def run_dir(aid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished small run with regions; tests read it and write nothing there. Beside it: images/, shards/, splits.json."""
-    return small_run(aid, tmp_path_factory.mktemp("small"), ["model.regions=true"])
+    return small_run(tmp_path_factory.mktemp("small"), ["model.regions=true"])
 
 
 @pytest.fixture(scope="session")

@@ -5,15 +5,15 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from noise import Noise
 from rich.console import Console
-from small_runs import small_config, small_set
 
 from dsva.config import Config, dump
 from dsva.evaluation.results import Results
 from dsva.run_directory import RESULTS
 from dsva.studies.ablation import TABLE, ablate, planned, table, variants
 from shards.errors import UserError
+from tests.helpers.noise import Noise
+from tests.helpers.small_runs import small_config, small_set
 
 NAMES = [
     "as configured",
@@ -33,8 +33,8 @@ def test_variants_are_those_that_change_something() -> None:
     assert names == ["as configured", "without regions", "main loss only", "prototype loss only"]
 
 
-def test_one_command_trains_all_and_the_same_again_trains_nothing(aid: Path, tmp_path: Path) -> None:
-    small_set(aid, tmp_path)
+def test_one_command_trains_all_and_the_same_again_trains_nothing(tmp_path: Path) -> None:
+    small_set(tmp_path)
     path, said = tmp_path / "config.yaml", StringIO()
     path.write_text(dump(small_config(tmp_path, ["run.seed=3"])))
     given = ["train.steps=1", f"run.dir={tmp_path / 'ablation'}"]

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from noise import Noise
 from PIL import Image
 
 import dsva
@@ -26,6 +25,7 @@ from dsva.inference.viewer import Viewer
 from dsva.train.stopping import SIGNALS
 from shards.index import ShardSet
 from shards.loader import Reader
+from tests.helpers.noise import Noise
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_pictures_and_arrays_have_the_answers_of_their_files(tiny: Noise, run: P
     file = tiny.root / "DATA" / "class_0" / "3.jpg"
     picture = Image.open(file)
     for images in (picture, [picture, picture], np.asarray(picture), np.asarray(picture)[None], [np.asarray(picture), file]):
-        found = model.predict(images)  # type: ignore[arg-type]
+        found = model.predict(images)
         # As many at a time: the last bits of a matrix product depend on its size.
         assert [image.ranked for image in found] == [image.ranked for image in model.predict([file] * len(found))]
     assert [image.image for image in model.predict([picture, str(file)])] == ["images[0]", str(file)]
@@ -149,7 +149,7 @@ def test_bad_images_are_told_or_left_out(tiny: Noise, run: Path, tmp_path: Path)
     ("call", "said"),
     [
         (lambda run: dsva.load(run / "nowhere"), "nowhere"),
-        (lambda run: dsva.load(run, head="both"), "head='both' is no head"),
+        (lambda run: dsva.load(run, head="both"), "head='both' is no head"),  # type: ignore[arg-type]
         (lambda run: dsva.load(run, classes=["Moon"]), "describes no class 'Moon'"),
         (lambda run: dsva.load(run.parent / "exported", classes=["Moon"]), "has no class 'Moon'"),
         (lambda run: dsva.load(run.parent / "exported", classes=["seen", "class_0"]), "are one class"),

@@ -146,7 +146,7 @@ def test_frozen_backbone_gets_no_backward_pass() -> None:
     expected: Outputs = same(images(), regions=True)
     torch.testing.assert_close(outputs.region, expected.region)
     for result in (outputs, expected):
-        (result.main.square().sum() + result.proto.square().sum() + result.maps.sum()).backward()  # type: ignore[no-untyped-call]
+        (result.main.square().sum() + result.proto.square().sum() + result.maps.sum()).backward()
     assert all(p.grad is None for p in model.backbone.parameters())
     for name in ("main.weight", "main.norm.weight", "proto.prototypes"):
         torch.testing.assert_close(model.get_parameter(name).grad, same.get_parameter(name).grad)

@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import xxhash
-from noise import Noise
-from process_groups import POISONED, GroupServer
 from rich.console import Console
-from runs import assert_same, checkpoints, column, finished, metrics, tensors
 
 from dsva.config import Config, FaultsConfig, load
 from dsva.model.dsva import DSVA
@@ -27,6 +24,9 @@ from dsva.train.resume import _find
 from dsva.train.saving import Saver
 from dsva.train.trainer import sample_order
 from shards.errors import UserError
+from tests.helpers.noise import Noise
+from tests.helpers.process_groups import POISONED, GroupServer
+from tests.helpers.runs import assert_same, checkpoints, column, finished, metrics, tensors
 
 STEPS = 9
 OVERRIDES = [f"train.steps={STEPS}", "train.ema=0.9", "run.checkpoint_every=3", "eval.batch_size=40", "data.workers=1"]
@@ -47,7 +47,7 @@ def without_last(run: Path) -> str:
 def test_a_batch_poisoned_on_one_rank_is_left_out_by_both(server: GroupServer, tiny: Noise, tmp_path: Path) -> None:
     command = ["train", tiny.config, f"run.dir={tmp_path / 'RUN'}", *OVERRIDES]
     run = tmp_path / "RUN"
-    said = " ".join(server.group(2, *command, **{POISONED: "4,7"}).succeed().split())
+    said = " ".join(server.group(2, *command, environment={POISONED: "4,7"}).succeed().split())
     assert said.count("which is left out") == 2
     bad, order = lines(run), sample_order(Experiment.open(load(tiny.config, OVERRIDES)))
     shards = Experiment.open(load(tiny.config)).shards
@@ -59,14 +59,14 @@ def test_a_batch_poisoned_on_one_rank_is_left_out_by_both(server: GroupServer, t
     assert all(tensor.isfinite().all() for tensor in finished(run).values())
     # A restart meets the second one again, and counts the first.
     uninterrupted = without_last(run)
-    server.group(2, *command, **{POISONED: "4,7"}).succeed()
+    server.group(2, *command, environment={POISONED: "4,7"}).succeed()
     assert (checkpoints(run)[-1] / "COMPLETE").read_text() == uninterrupted
     assert json.loads((checkpoints(run)[-1] / "state.json").read_text())["course"]["skipped"] == [4, 7]
 
 
 def test_a_bad_step_changes_nothing(server: GroupServer, tiny: Noise, tmp_path: Path) -> None:
     command = ["train", tiny.config, *OVERRIDES, "train.steps=4", "run.checkpoint_every=1", "run.keep=9"]
-    server.group(1, *command, f"run.dir={tmp_path / 'RUN'}", **{POISONED: "2"}).succeed()
+    server.group(1, *command, f"run.dir={tmp_path / 'RUN'}", environment={POISONED: "2"}).succeed()
     before, after, later = (tensors(checkpoint) for checkpoint in checkpoints(tmp_path / "RUN")[1:])
     assert_same(before, after)
     assert not all(later[name].equal(tensor) for name, tensor in after.items())
@@ -76,7 +76,7 @@ def test_a_bad_step_changes_nothing(server: GroupServer, tiny: Noise, tmp_path: 
 def test_going_back_passes_over_what_went_wrong(server: GroupServer, tiny: Noise, tmp_path: Path, engine: str) -> None:
     run = tmp_path / "RUN"
     command = ["train", tiny.config, f"run.dir={run}", *OVERRIDES, f"train.engine={engine}", "faults.skip_budget=1"]
-    said = " ".join(server.group(2, *command, **{POISONED: "4,5"}).succeed().split())
+    said = " ".join(server.group(2, *command, environment={POISONED: "4,5"}).succeed().split())
     assert "going back to step 3, and on with the batches after those of step 6" in said
     order = sample_order(Experiment.open(load(tiny.config, OVERRIDES)))
     places = [0, 1, 2, *range(6, STEPS + 3)]

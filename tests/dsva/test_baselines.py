@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from small_runs import SEEN, UNSEEN, small_config, small_run
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, CLIPVisionModel
 
 from dsva.evaluation.baselines import linear, standardised
@@ -22,6 +21,7 @@ from dsva.protocol.experiment import Experiment
 from dsva.run_directory import DECISIONS, RESULTS
 from dsva.train.run import run
 from shards.errors import UserError
+from tests.helpers.small_runs import SEEN, UNSEEN, small_config, small_run
 
 
 def problem(seed: int, n_classes: int = 7, dims: int = 6, attributes: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -171,8 +171,8 @@ def test_class_names_become_words(name: str, said: str) -> None:
     assert words(name) == said
 
 
-def test_a_run_on_clip_has_text_prompts_and_features_from_before_training(clip: Path, aid: Path, tmp_path: Path) -> None:
-    run_dir = small_run(aid, tmp_path, [f"model.backbone={clip}", "train.steps=1"])
+def test_a_run_on_clip_has_text_prompts_and_features_from_before_training(clip: Path, tmp_path: Path) -> None:
+    run_dir = small_run(tmp_path, [f"model.backbone={clip}", "train.steps=1"])
     results = Results.read(run_dir / RESULTS)
     assert list(results.heads) == ["proto", "main", "ridge", "eszsl", PROMPTS]
     assert f"{clip} before training" in summary(results).note

@@ -49,7 +49,7 @@ def test_one_classs_interval_is_that_of_the_binomial() -> None:
 def test_a_class_that_is_all_right_or_all_wrong_varies_over_classes_only() -> None:
     labels = np.repeat([2, 3], 50)
     nothing = np.zeros(100, np.int64)
-    decided = Decisions(2, 4, labels, nothing, np.full(100, 2), nothing - 1.0)
+    decided = Decisions(2, 4, labels, nothing, np.full(100, 2), np.full(100, -1.0))
     over_images, over_classes = intervals({"a": decided}, {"a": 0.0})["a"]
     assert (over_images.zsl.low, over_images.zsl.high) == (0.5, 0.5)
     assert (over_classes.zsl.low, over_classes.zsl.high) == (0.0, 1.0)

@@ -12,8 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from safetensors.torch import load_file
-from small_runs import SIZES, small_config, small_set
-from tiny_clip import tiny_clip
 from transformers import AutoTokenizer, CLIPModel
 from typer.testing import CliRunner
 
@@ -33,6 +31,9 @@ from shards.index import ShardSet
 from shards.loader import Reader
 from shards.pack import pack
 from shards.sources import open_source
+from tests.helpers.drawn import draw
+from tests.helpers.small_runs import SIZES, small_config, small_set
+from tests.helpers.tiny_clip import tiny_clip
 
 OVERHEAD = Path(__file__).parents[2] / "configs" / "attributes" / "overhead.yaml"
 CLASSES = ("Airport", "BareLand", "Beach", "Bridge", "Desert", "Forest", "Park", "Pond")
@@ -46,14 +47,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shards(aid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight AID classes at 32 x 32 pixels, which the tiny CLIP takes as they are."""
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight classes at 32 x 32 pixels, which the tiny CLIP takes as they are."""
     folder = tmp_path_factory.mktemp("eight")
-    for name in CLASSES:
-        (folder / "images" / name).mkdir(parents=True)
-        for image in sorted((aid / "images" / name).iterdir())[:PER_CLASS]:
-            (folder / "images" / name / image.name).symlink_to(image)
-    pack(open_source(folder / "images"), folder / "set", workers=1, resize=32, console=Console(quiet=True))
+    source = open_source(draw(folder / "images", PER_CLASS, CLASSES))
+    pack(source, folder / "set", workers=1, resize=32, console=Console(quiet=True))
     return folder / "set"
 
 
@@ -201,8 +199,8 @@ def test_final_and_validation_runs_take_one_table_and_gamma_passes_between_them(
         load(table)
 
 
-def test_sentence_embeddings_are_rows_like_any_other(clip: Path, aid: Path, tmp_path: Path) -> None:
-    small_set(aid, tmp_path)
+def test_sentence_embeddings_are_rows_like_any_other(clip: Path, tmp_path: Path) -> None:
+    small_set(tmp_path)
     (tmp_path / "classes.yaml").write_text("Pond: a small lake with reeds\n")
     options = ["--split", "small", "--out", f"{tmp_path / 's.json'}", "--mode", "sentences", "--rows", "raw"]
     arguments = ["attributes", "build", "--clip", f"{clip}", "--classes", f"{tmp_path / 'splits.json'}", *options]
@@ -227,8 +225,8 @@ def test_exemplars_are_some_images_of_each_unseen_class(clip: Path, shards: Path
         np.testing.assert_allclose(table.rows([name])[0], (plain_images(clip, data, ids) @ attributes.T).mean(0), atol=2e-6)
 
 
-def test_exemplars_are_refused_by_training_unless_every_table_says_so(clip: Path, aid: Path, tmp_path: Path) -> None:
-    small_set(aid, tmp_path)
+def test_exemplars_are_refused_by_training_unless_every_table_says_so(clip: Path, tmp_path: Path) -> None:
+    small_set(tmp_path)
     table = tmp_path / "exemplars.json"
     vocabulary = [
         "--clip",
@@ -253,8 +251,8 @@ def test_exemplars_are_refused_by_training_unless_every_table_says_so(clip: Path
     assert (results.protocol, results.images["unseen_test"]) == ("exemplars", 3 * (10 - 2))
 
 
-def test_a_text_table_trains_without_a_word(clip: Path, aid: Path, tmp_path: Path) -> None:
-    small_set(aid, tmp_path)
+def test_a_text_table_trains_without_a_word(clip: Path, tmp_path: Path) -> None:
+    small_set(tmp_path)
     table = build(clip, tmp_path / "splits.json", tmp_path / "text.json", split="small")
     assert run(small_config(tmp_path, [f"classes.attributes={table.path}"]), Console(quiet=True)) == 0
     results = Results.read(tmp_path / "run" / "results.json")

@@ -16,10 +16,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from process_groups import GroupServer
 from rich.console import Console
 from safetensors.torch import load_file
-from small_runs import ATTRIBUTES, SIZES, small_set
 from torch import Tensor
 
 from dsva.config import Config, RunConfig
@@ -29,6 +27,9 @@ from dsva.runs.belonging import whose
 from dsva.runs.checkpoint import MODEL, Checkpoint, best, newest
 from dsva.runs.contents import BEST, COMPLETE, DamagedError, State, described, stored
 from dsva.train.saving import Saver, write_safetensors
+from tests.helpers.drawn import ATTRIBUTES
+from tests.helpers.process_groups import FILE_LIMIT, SLOW, GroupServer
+from tests.helpers.small_runs import SIZES, small_set
 
 FULL = 60_000  # bytes: less than a checkpoint of these tests
 
@@ -194,9 +195,9 @@ def test_names_in_complete_stay_in_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def arguments(aid: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("set")
-    small_set(aid, folder)
+    small_set(folder)
     (folder / "empty.yaml").write_text("")
     places = [f"data.shards={folder / 'shards'}", f"classes.attributes={ATTRIBUTES}", f"classes.splits={folder / 'splits.json'}"]
     often = ["run.checkpoint_every=1", "run.keep=2", "train.ema=0.9", "eval.batch_size=64"]
@@ -255,14 +256,14 @@ def test_a_slow_disk_costs_time_and_nothing_else(
 ) -> None:
     command = [*arguments, f"run.dir={tmp_path}/run", f"run.async_save={at_once}", "faults.hang_seconds=20"]
     begun = time.monotonic()
-    server.group(2, *command, SLOW=0.1).succeed()
+    server.group(2, *command, environment={SLOW: 0.1}).succeed()
     assert time.monotonic() > begun + 1
     assert (tmp_path / "run" / LAST).read_text() == whole["ddp"]
 
 
 def test_last_step_that_finds_no_room_is_no_success(server: GroupServer, arguments: list[str], tmp_path: Path) -> None:
     command = [*arguments, f"run.dir={tmp_path}/run", "train.engine=zero1"]
-    group = server.group(2, *command, FILE_LIMIT=FULL)
+    group = server.group(2, *command, environment={FILE_LIMIT: FULL})
     assert group.wait() == [2, 2]
     said = " ".join(group.ranks[0].output.split())
     assert said.count("could not be written (File too large): training goes on") == 3

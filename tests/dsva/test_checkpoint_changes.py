@@ -7,10 +7,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from checkpoint_changes import change, seal
-from noise import Noise
 from rich.console import Console
-from runs import assert_same, tensors
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -26,6 +23,9 @@ from dsva.train.resume import find_start
 from dsva.train.trainer import Trainer
 from launch.cli.main import app
 from shards.errors import UserError
+from tests.helpers.checkpoint_changes import change, seal
+from tests.helpers.noise import Noise
+from tests.helpers.runs import assert_same, tensors
 
 STEPS, CHANGED = 6, 72
 SETTINGS = [f"train.steps={STEPS}", "train.ema=0.9", "run.checkpoint_every=2", "run.keep=9", "data.workers=1"]

@@ -8,7 +8,6 @@ from statistics import fmean
 
 import pytest
 from rich.console import Console
-from small_runs import SEEN, SIZES, UNSEEN, small_config, small_set
 from typer.testing import CliRunner
 
 from dsva.config import load
@@ -19,15 +18,16 @@ from dsva.studies.choice import CHOSEN, TABLE, choose
 from dsva.train.run import run
 from launch.cli.main import app
 from shards.errors import UserError
+from tests.helpers.small_runs import SEEN, SIZES, UNSEEN, small_config, small_set
 
 POINTS = ("optimizer.lr=0.0001", "optimizer.lr=0.01")
 
 
 @pytest.fixture(scope="module")
-def places(aid: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A configuration file of the small experiment, and overrides."""
     folder = tmp_path_factory.mktemp("choice")
-    small_set(aid, folder)
+    small_set(folder)
     config = small_config(folder)
     (folder / "final.yaml").write_text("")
     return folder, [
@@ -88,7 +88,8 @@ def test_the_final_run_takes_the_mean_of_the_chosen_gammas(chosen: Path) -> None
     for name in ("proto", "main", "ridge"):
         gzsl = results.heads[name].gzsl
         assert gzsl is not None
-        assert gzsl.gamma == fmean(found.heads[name].gzsl.best_gamma for found in validated(chosen, best) if found.heads[name].gzsl)
+        validations = [found.heads[name].gzsl for found in validated(chosen, best)]
+        assert gzsl.gamma == fmean(found.best_gamma for found in validations if found)
         assert gzsl.gamma_source == f"mean of 3 validation runs in {chosen}"
 
 

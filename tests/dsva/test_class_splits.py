@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shard_sets import shard_set
 
 from dsva.config import ValidationConfig
 from dsva.protocol.class_splits import find_split, load_split
 from dsva.protocol.image_sets import image_sets
 from shards.errors import UserError
 from shards.index import ShardSet
+from tests.helpers.shard_sets import shard_set
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "aid"
 NAMES = [f"Class{letter}" for letter in "ABCDEFGHIJ"]

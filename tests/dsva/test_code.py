@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from noise import Noise
 from rich.console import Console
 
 from dsva.config import Config, load
@@ -24,6 +23,7 @@ from dsva.run_directory import RESULTS, STARTS
 from dsva.runs import record
 from dsva.train.run import run
 from dsva.train.trainer import Trainer
+from tests.helpers.noise import Noise
 
 CLEAN = {"version": "1.0", "commit": "a" * 40, "modified": False, "sha256": "0" * 64}
 EDITED = {"version": "1.0", "commit": "a" * 40, "modified": True, "sha256": "1" * 64}

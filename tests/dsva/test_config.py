@@ -182,7 +182,7 @@ def paths(section: Section) -> Iterator[tuple[str, Path]]:
 PATHS = [
     f"{name}.{key}"
     for name, section in Config.model_fields.items()
-    for key, field in section.annotation.model_fields.items()
+    for key, field in getattr(section.annotation, "model_fields", {}).items()
     if "Path" in str(field.annotation)
 ]
 

@@ -7,9 +7,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from noise import Noise
 from rich.console import Console
-from runs import assert_same, checkpoints, finished
 from typer.testing import CliRunner
 
 from dsva.config import load
@@ -20,6 +18,8 @@ from dsva.train.run import run
 from launch.cli.main import app
 from launch.jobs.folder import JobFolder
 from shards.errors import UserError
+from tests.helpers.noise import Noise
+from tests.helpers.runs import assert_same, checkpoints, finished
 
 DEEP = b"[" * 100_000
 DAMAGE = {"bytes": b"\xff\xfe{", "empty": b"", "list": b"[]\n", "deep": DEEP + b"\n", "zeros": b"\0" * 64}

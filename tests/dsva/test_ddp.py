@@ -1,7 +1,6 @@
 """Two processes on gloo train and score as one does; a run can change the number of its processes. 40 s."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -9,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from fork_server import Command, ForkServer
-from noise import Noise
-from runs import assert_same, checkpoints, column, finished, metrics, one_line, results
+
+from tests.helpers.fork_server import Command, ForkServer
+from tests.helpers.noise import Noise
+from tests.helpers.programs import environment
+from tests.helpers.runs import assert_same, checkpoints, column, finished, metrics, one_line, results
 
 STEPS = 10
 OVERRIDES = [f"train.steps={STEPS}", "train.heads_only_steps=2", "train.ema=0.9", "run.checkpoint_every=4", "eval.batch_size=7"]
@@ -140,12 +141,11 @@ def test_a_mistake_ends_both_processes_with_one_sentence(
 )
 def test_common_launchers(tiny: Noise, dsva: ForkServer, tmp_path: Path, launcher: list[str]) -> None:
     overrides = ["train.steps=3", "run.checkpoint_every=3"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     # Accelerate would take these over the configuration's.
-    environment |= {"ACCELERATE_MIXED_PRECISION": "bf16", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}
+    unwanted = {"ACCELERATE_MIXED_PRECISION": "bf16", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}
     done = subprocess.run(
         [sys.executable, "-m", *launcher, "-m", "launch", "train", str(tiny.config), f"run.dir={tmp_path / 'TWO'}", *overrides],
-        check=False, capture_output=True, text=True, timeout=100, env=environment,
+        check=False, capture_output=True, text=True, timeout=100, env=environment() | unwanted,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "TWO" / "environment.json").read_text())["world_size"] == 2

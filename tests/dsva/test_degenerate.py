@@ -13,7 +13,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from odd_names import ODD
 from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
@@ -42,6 +41,7 @@ from launch.jobs.folder import JobFolder
 from launch.sweep.plan import Cell, Manifest, SweepConfig
 from launch.sweep.table import as_csv, as_latex, sweep_table
 from shards.errors import UserError
+from tests.helpers.odd_names import ODD
 
 SOURCES = ("proto", "main", "ridge")
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_clip import tiny_clip
 
 from dsva.attributes.build import Recipe, build
 from dsva.attributes.classes import Wanted
@@ -18,6 +17,7 @@ from dsva.model.prompts import TEMPLATES, TextTower
 from dsva.protocol.attribute_table import AttributeTable
 from dsva.protocol.table_provenance import Mode, Rows
 from shards.errors import UserError
+from tests.helpers.tiny_clip import tiny_clip
 
 WORDS = Vocabulary({"all": ("water", "sand", "trees", "roofs")}, ("a photo of {}", "{} from above"), ("there is {}",))
 NAMES = ("Beach", "Forest", "Village", "Harbour")

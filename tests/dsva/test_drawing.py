@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -18,7 +19,6 @@ from hypothesis import strategies as st
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from odd_names import ODD, names
 from PIL import Image
 
 from dsva.attributes.show import draw_table
@@ -31,15 +31,16 @@ from dsva.pictures.drawing import picture
 from dsva.pictures.lettering import columns, short
 from dsva.protocol.attribute_table import AttributeTable
 from dsva.report.panels import panel
+from tests.helpers.odd_names import ODD, names
 
 SQUARE, NOWHERE = "\U000f4320", "\U000f4321"  # for private use: no font of the system has them
 
 
 def draw_explanation(given: list[str], path: Path) -> None:
     random, count = np.random.default_rng(0), len(given)
-    rows = [random.random(count) for _ in range(3)]
+    first, second, third = (random.random(count) for _ in range(3))
     maps = random.random((count, 2, 2)).astype(np.float32)
-    told = Explanation("image", given[0], given[-1], given[0], 1.0, 0.5, (0.0, 0.0), given, *rows, 1.0, maps, None)
+    told = Explanation("image", given[0], given[-1], given[0], 1.0, 0.5, (0.0, 0.0), given, first, second, third, 1.0, maps, None)
     path.write_bytes(panel(random.integers(0, 255, (16, 16, 3), np.uint8), told))
 
 
@@ -119,7 +120,7 @@ def written(text: str, target: Path | io.BytesIO) -> Text:
 
 def test_settings_of_the_process_neither_matter_nor_change(tmp_path: Path) -> None:
     written("$x_1$ 5", tmp_path / "plain.png")
-    theirs = {"text.usetex": True, "font.size": 30.0, "figure.facecolor": "red", "text.parse_math": True}
+    theirs: dict[Any, Any] = {"text.usetex": True, "font.size": 30.0, "figure.facecolor": "red", "text.parse_math": True}
     with mpl.rc_context(theirs):
         before = dict(mpl.rcParams)
         written("$x_1$ 5", tmp_path / "theirs.png")

@@ -1,4 +1,4 @@
-"""The same training for any number of processes and any engine: real processes, gloo, AID scenes."""
+"""The same training for any number of processes and any engine: real processes, gloo, drawn scenes."""
 
 import json
 import shutil
@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import yaml
-from process_groups import GroupServer
-from small_runs import ATTRIBUTES, small_set
 
 from dsva.config import Config
 from dsva.train.zero import deepspeed_settings
 from shards.errors import UserError
+from tests.helpers.drawn import ATTRIBUTES
+from tests.helpers.process_groups import GroupServer
+from tests.helpers.small_runs import small_set
 
 ENGINES = ("ddp", "zero1", "zero2", "zero3", "fsdp2")
 LAYOUTS = [(engine, world_size) for engine in ENGINES for world_size in (1, 2, 4)]
@@ -21,10 +22,10 @@ Line = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def config(aid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with everything that has to survive: episodes, regions, accumulation, heads-only steps, groups, mean weights."""
     folder = tmp_path_factory.mktemp("set")
-    small_set(aid, folder)
+    small_set(folder)
     values = {
         "data": {"shards": f"{folder / 'shards'}", "batch_size": 12, "ways": 6, "image_size": 24, "resize": 28, "workers": 1},
         "classes": {"attributes": str(ATTRIBUTES), "splits": "splits.json", "split": "small"},

@@ -10,7 +10,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from small_runs import IMAGES, SEEN, UNSEEN
 
 from dsva.config import ScoresConfig
 from dsva.inference.classifier import Classifier
@@ -23,6 +22,7 @@ from dsva.report.explained import EXPLANATIONS, explain_images
 from dsva.report.panels import panel
 from shards.errors import UserError
 from shards.user_images import Unused
+from tests.helpers.small_runs import IMAGES, SEEN, UNSEEN
 
 B, K, C, N_SEEN = 5, 7, 6, 4
 CLASSES = tuple("abcdef")
@@ -49,7 +49,7 @@ def classifier(head: str, scores: ScoresConfig, gamma: float = 0.5, seed: int = 
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=20)
 def test_contributions_sum_to_the_scores_that_evaluation_compares(head: str, kind: str, regions: bool, seed: int) -> None:
-    said, asked = outputs(seed, regions), classifier(head, ScoresConfig(kind=kind), seed=seed)  # type: ignore[arg-type]
+    said, asked = outputs(seed, regions), classifier(head, ScoresConfig(kind=kind), seed=seed)
     evaluated = asked.rows.scores(said.proto) if head == "proto" else main_scores(said, asked.rows, 0.7)
     torch.testing.assert_close(asked.scores(said), evaluated)
     for i, explanation in enumerate(explain(asked, said, NAMES[:B], [""] * B, NAMES)):

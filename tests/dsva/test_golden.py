@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden_case import TERMS, Case, load_case, recorded_name
 
 from dsva.model.dsva import Outputs
 from dsva.model.losses import main_scores
+from tests.helpers.golden_case import TERMS, Case, load_case, recorded_name
 
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+RTOL, ATOL = 1e-4, 1e-5
 
 
 @pytest.fixture(params=["a", "b"])
@@ -40,12 +40,11 @@ def test_outputs_losses_and_gradients(case: Case) -> None:
     compared = dict(arrays(case, outputs))
     assert {name for name, value in case.results.items() if value.ndim >= 2} == compared.keys()
     for name, value in compared.items():
-        torch.testing.assert_close(
-            value.detach(), torch.from_numpy(case.results[name]), **CLOSE, msg=lambda text, name=name: f"{name}: {text}"
-        )
-    for name, recorded in TERMS.items():
-        value = terms[name].item() if name in terms else 0.0
-        assert value == pytest.approx(case.results[f"loss_{recorded}"], rel=1e-4), name
+        recorded = torch.from_numpy(case.results[name])
+        torch.testing.assert_close(value.detach(), recorded, rtol=RTOL, atol=ATOL, msg=(name + ": {}").format)
+    for name, term in TERMS.items():
+        figure = terms[name].item() if name in terms else 0.0
+        assert figure == pytest.approx(case.results[f"loss_{term}"], rel=1e-4), name
     terms["total"].backward()
     norms = {recorded_name(name): p.grad.norm().item() for name, p in case.model.named_parameters() if p.grad is not None}
     expected = {name: norm for name, norm in case.gradient_norms.items() if "post_layernorm" not in name}

@@ -1,22 +1,21 @@
 """kill -9, twenty times in one run, at moments spread over starts, steps and saves. 20 s."""
 
 import json
-import os
 import random
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import xxhash
-from fork_server import ForkServer
-from noise import Noise
-from runs import assert_same, board, column, finished, results
 
 from dsva.config import load
 from dsva.protocol.experiment import Experiment
 from dsva.train.trainer import sample_order
+from tests.helpers.fork_server import Command, ForkServer
+from tests.helpers.noise import Noise
+from tests.helpers.programs import environment, helper
+from tests.helpers.runs import assert_same, board, column, finished, results
 
 KILLS, STEPS = 20, 60
 OVERRIDES = [f"train.steps={STEPS}", "train.ema=0.9", "data.min_scale=0.6", "data.batch_size=16", "run.keep=2"]
@@ -31,6 +30,10 @@ def whole(dsva: ForkServer, tiny: Noise, tmp_path_factory: pytest.TempPathFactor
     return run
 
 
+def wait_for_steps(command: Command, steps: int) -> None:
+    command.until(lambda: command.output.count("images_per_second") >= steps)
+
+
 def test_a_run_killed_twenty_times_ends_as_one_that_was_not(dsva: ForkServer, tiny: Noise, whole: Path, tmp_path: Path) -> None:
     run, rng = tmp_path / "RUN", random.Random(0)
     starts = []
@@ -40,8 +43,7 @@ def test_a_run_killed_twenty_times_ends_as_one_that_was_not(dsva: ForkServer, ti
             command.pause(rng.uniform(0, 0.3))  # while it starts
         else:
             # A step is logged just before it is saved: the pause ends in the save, or in the next step.
-            steps = rng.randint(1, 3)
-            command.until(lambda command=command, steps=steps: command.output.count("images_per_second") >= steps)
+            wait_for_steps(command, rng.randint(1, 3))
             command.pause(rng.uniform(0, 0.03))
         assert command.running, "the run ended before it had been killed often enough: " + command.output
         command.kill()
@@ -74,9 +76,8 @@ def assert_every_image_once_an_epoch(run: Path, tiny: Noise) -> None:
 
 
 def test_a_save_killed_before_any_of_its_changes_of_the_disk_costs_nothing(tmp_path: Path) -> None:
-    program = [sys.executable, str(Path(__file__).with_name("killed_save.py")), str(tmp_path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(program, check=False, capture_output=True, text=True, timeout=300, env=environment)
+    program = [*helper("killed_save"), str(tmp_path)]
+    done = subprocess.run(program, check=False, capture_output=True, text=True, timeout=300, env=environment())
     assert done.returncode == 0, done.stderr
     for scenario, found in json.loads(done.stdout).items():
         assert found["kills"] >= 6, scenario

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shard_sets import shard_set
 
 from dsva.config import Config
 from dsva.config import load as load_config
@@ -16,6 +15,7 @@ from dsva.protocol.image_sets import ImageSets, image_sets
 from dsva.protocol.leak_checks import check_table
 from dsva.protocol.table_provenance import gaps
 from shards.errors import UserError
+from tests.helpers.shard_sets import shard_set
 
 NAMES = ("Airport", "Bare_Land", "Beach", "Bridge", "Desert", "Forest", "Park", "Pond")
 DATA = shard_set([(f"{name}/{i}", f"{name}{i}".encode()) for name in NAMES for i in range(10)])

@@ -5,7 +5,8 @@ import warnings
 from pathlib import Path
 
 import pytest
-from loss_curves import RECIPES, RECORD, STEPS, Curves, curves, machine
+
+from tests.helpers.loss_curves import RECIPES, RECORD, STEPS, Curves, curves, machine
 
 # Other instructions, libraries and threads moved no figure by more than a share of 2e-6 in 20 steps.
 ELSEWHERE = 1e-4

@@ -41,7 +41,7 @@ def add_up(parts: int, scores: ScoresConfig) -> tuple[dict[str, float], dict[str
     totals: dict[str, float] = {}
     for places in np.array_split(np.arange(IMAGES), parts):
         terms = loss(network(images[places], regions=True), labels[places], share=len(places) / IMAGES, fine_tuning=True)
-        terms["total"].backward()  # type: ignore[no-untyped-call]
+        terms["total"].backward()
         totals = {name: totals.get(name, 0.0) + value.item() for name, value in terms.items()}
     return totals, {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
 
@@ -141,6 +141,6 @@ def test_no_attributes_at_all_have_finite_gradients() -> None:
     zeros = torch.zeros(2, 7, requires_grad=True)
     outputs = Outputs(zeros, zeros, zeros.view(2, 7, 1, 1), zeros.sum(), zeros.sum(), None, None)
     terms = losses(ScoresConfig())(outputs, torch.tensor([0, 1]), share=1.0, fine_tuning=True)
-    terms["total"].backward()  # type: ignore[no-untyped-call]
+    terms["total"].backward()
     assert zeros.grad is not None
     assert zeros.grad.isfinite().all()

@@ -117,7 +117,7 @@ def test_a_worked_example() -> None:
     assert steps.seen.tolist() == [1, 1, 0.5, 0, 0]
     assert steps.unseen == pytest.approx([0, 1 / 3, 2 / 3, 2 / 3, 1])
     assert steps.ausuc() == pytest.approx(1 / 3 + 0.75 / 3)
-    assert steps.best() == (1.5, pytest.approx(2 * 0.5 * (2 / 3) / (0.5 + 2 / 3)))
+    assert steps.best() == pytest.approx((1.5, 2 * 0.5 * (2 / 3) / (0.5 + 2 / 3)))
 
 
 def test_classes_weigh_the_same_however_many_images_they_have() -> None:

@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -12,9 +11,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from noise import Noise
-from process_groups import GroupServer
-from runs import metrics
 
 from dsva.config import load
 from dsva.exit_codes import MISTAKE
@@ -25,6 +21,10 @@ from launch.jobs.local import run_here
 from launch.submission.start import write_down
 from shards.index import ShardSet
 from shards.order import part
+from tests.helpers.noise import Noise
+from tests.helpers.process_groups import GroupServer
+from tests.helpers.programs import environment
+from tests.helpers.runs import metrics
 
 STEPS = 6
 ENGINES = ("ddp", "zero2", "fsdp2")
@@ -81,10 +81,9 @@ def in_use(run: Path) -> bool:
 def test_processes_save_and_leave_when_torchrun_dies(tiny: Noise, tmp_path: Path) -> None:
     run = tmp_path / "RUN"
     command = ["-m", "launch", "train", str(tiny.config), f"run.dir={run}", "train.steps=100000", "run.checkpoint_every=100000"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     launcher = subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", *command],
-        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     end = time.monotonic() + 90
     while len(metrics(run)) < 3:

@@ -5,7 +5,6 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from shard_sets import shard_set
 
 from dsva.config import ValidationConfig
 from dsva.protocol.class_splits import Split, load_split
@@ -15,6 +14,7 @@ from shards.index import ShardSet
 from shards.near_duplicates import near_duplicates
 from shards.pack import pack
 from shards.sources import open_source
+from tests.helpers.shard_sets import shard_set
 
 SPLITS = Path(__file__).parents[2] / "configs" / "aid" / "class_splits.json"
 

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from noise import Noise
 from rich.console import Console
-from runs import assert_same, board, checkpoints, column, finished, results
 
 from dsva.config import Config, load
 from dsva.files import Growing, NoRoomError, append_line, read_lines, whole_folder, write_atomically
@@ -22,6 +20,9 @@ from dsva.runs import record
 from dsva.train.run import run
 from shards.errors import UserError
 from shards.files import file_sha256
+from tests.helpers.noise import Noise
+from tests.helpers.programs import environment, helper
+from tests.helpers.runs import assert_same, board, checkpoints, column, finished, results
 
 STEPS = 4
 SETTINGS = [f"train.steps={STEPS}", "run.checkpoint_every=2", "data.workers=1"]
@@ -52,6 +53,11 @@ class Full(io.FileIO):
             return super().write(data)
         super().write(bytes(data)[: len(data) // 2])
         raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def called(place: str, folder: Path | None = None) -> Callable[[Path], bool]:
+    """Tell files that have this in their name, and lie below the folder if one is given."""
+    return lambda path: place in path.name and (folder is None or folder in path.parents)
 
 
 @contextmanager
@@ -125,7 +131,7 @@ def test_what_finds_no_room_else_ends_in_a_sentence_and_the_same_command_continu
     folder = config.run.dir
     for place in ENDED:
         with (
-            no_room(monkeypatch, lambda path, place=place: place in path.name and folder in path.parents),
+            no_room(monkeypatch, called(place, folder)),
             pytest.raises(UserError, match=r"No space left on device.*make room there, and give the same command again"),
         ):
             run(config, Console(file=io.StringIO()))
@@ -138,9 +144,10 @@ def test_a_small_file_system_that_is_full_sooner_or_later(tiny: Noise, undisturb
     disk = tmp_path / "DISK"
     disk.mkdir()
     sizes = ["8k", "100k", "300k", "500k"]
-    command = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, Path(__file__).with_name("small_disk.py")]
+    alone = ["unshare", "--user", "--map-root-user", "--mount"]
+    command = [*alone, *helper("small_disk"), str(disk), ",".join(sizes), str(tiny.config), *SETTINGS]
     try:
-        done = subprocess.run([*command, disk, ",".join(sizes), tiny.config, *SETTINGS], capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no file system can be mounted here: {error}")
     told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -189,7 +196,7 @@ def test_a_file_and_a_folder_are_the_old_ones_or_the_new_ones(tmp_path: Path, mo
 def test_an_export_without_room_leaves_nothing(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = Trained.open(undisturbed)
     for place in ("model.safetensors", "README.md", "config.json"):
-        with no_room(monkeypatch, lambda path, place=place: place in path.name), pytest.raises(NoRoomError, match=place):
+        with no_room(monkeypatch, called(place)), pytest.raises(NoRoomError, match=place):
             trained.export(tmp_path / "MODEL")
         assert not list(tmp_path.iterdir())
     assert {path.name for path in trained.export(tmp_path / "MODEL").iterdir()} == {"model.safetensors", "README.md", "config.json"}

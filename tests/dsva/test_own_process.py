@@ -18,7 +18,7 @@ def test_what_comes_in_the_block_is_not_looked_at_then_or_later() -> None:
     gc.unfreeze()
     with imported_for_good():
         assert not gc.isenabled()
-        stays = [[] for _ in range(1000)]
+        stays: list[list[object]] = [[] for _ in range(1000)]
     assert gc.isenabled()
     assert gc.get_freeze_count() >= len(stays)
     assert not any(known is stays for known in gc.get_objects())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dsva.report.page import Decision, Facts, Gallery, TableSection, write_page
+from dsva.report.page import Decision, Facts, Gallery, Section, TableSection, write_page
 from dsva.tables import Table
 
 EVIL = """</title><script>alert("1")</script> & 'x' <img src=http://a.example/x>"""
@@ -48,7 +48,7 @@ def png(colour: str) -> bytes:
 
 
 def write(path: Path, word: str) -> str:
-    sections = [
+    sections: list[Section] = [
         TableSection(Table(word, ("head", word), [[word, "0.9"], ["chance", word]], word)),
         Gallery("Gallery", [Decision(png("blue"), word, word, word), Decision(png("green"), "Bay", word)], word),
         Facts(word, {word: word, "seed": "0"}, word),

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from small_runs import small_run
 
 from dsva.evaluation.paper_protocol import optimism
 from dsva.evaluation.results import Results
@@ -12,12 +11,13 @@ from dsva.evaluation.tables import confidence, summary
 from dsva.run_directory import RESULTS
 from dsva.studies.ablation import Variant, table
 from shards.errors import UserError
+from tests.helpers.small_runs import small_run
 
 
 @pytest.fixture(scope="module")
-def made(aid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     overrides = ["eval.protocol=paper", "validation.every=2", "train.steps=10", "optimizer.lr=0.01", "data.ways=4"]
-    return small_run(aid, tmp_path_factory.mktemp("paper"), overrides)
+    return small_run(tmp_path_factory.mktemp("paper"), overrides)
 
 
 def test_the_best_test_step_is_reported_beside_what_it_gains(made: Path) -> None:
@@ -33,6 +33,7 @@ def test_the_best_test_step_is_reported_beside_what_it_gains(made: Path) -> None
         assert found.zsl == max(line[f"validation/{name}/zsl"] for line in scored.values())
         assert found.harmonic == max(line[f"validation/{name}/harmonic"] for line in scored.values())
         assert found.zsl_gain == pytest.approx(found.zsl - head.zsl)
+        assert found.harmonic is not None
         assert found.harmonic_gain == pytest.approx(found.harmonic - head.gzsl.harmonic)
         assert scored[10][f"validation/{name}/zsl"] == head.zsl
         assert scored[10][f"validation/{name}/harmonic"] == pytest.approx(head.gzsl.best_harmonic)

@@ -9,7 +9,6 @@ from PIL import Image
 
 from dsva.config import DataConfig
 from dsva.pixels import STATISTICS, eval_pixels, training_pixels
-from shards.decode import Pixels
 
 # The name begins with test_, but it is no test.
 middle_pixels = eval_pixels
@@ -121,7 +120,7 @@ def test_scaling_is_that_of_pillow(side: int) -> None:
 
 def test_the_middle_of_training_is_that_of_the_test_where_nothing_is_random() -> None:
     config = DataConfig(image_size=32, resize=32, flip=False)
-    images: Pixels = pictures(5, 48)
+    images = pictures(5, 48)
     torch.testing.assert_close(
         training_pixels(images, config, 3, 4, np.arange(5)), middle_pixels(images, config), rtol=0, atol=1e-4
     )

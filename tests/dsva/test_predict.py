@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_runs import ATTRIBUTES, IMAGES, SEEN, UNSEEN
 
 from dsva.evaluation.decisions_file import DecisionsFile
 from dsva.evaluation.results import Results
@@ -24,6 +23,8 @@ from launch.cli.main import main
 from shards.errors import UserError
 from shards.index import ShardSet
 from shards.loader import Reader
+from tests.helpers.drawn import ATTRIBUTES
+from tests.helpers.small_runs import IMAGES, SEEN, UNSEEN
 
 
 def row(name: str) -> dict[str, float]:
@@ -88,8 +89,8 @@ def test_rows_come_as_csv_json_or_table_in_any_order_of_attributes(tmp_path: Pat
     pond = row("Pond")
     shuffled = dict(sorted(pond.items(), key=lambda item: item[1]))
     (tmp_path / "a.json").write_text(json.dumps({"new": shuffled}))
-    lines = [["class", *shuffled], ["new", *shuffled.values()]]
-    (tmp_path / "b.csv").write_text("".join(",".join(map(str, line)) + "\n" for line in lines))
+    lines = [["class", *shuffled], ["new", *map(str, shuffled.values())]]
+    (tmp_path / "b.csv").write_text("".join(",".join(line) + "\n" for line in lines))
     (tmp_path / "c.json").write_text(
         json.dumps({"classes": ["new"], "groups": {"g": list(shuffled)}, "matrix": [list(shuffled.values())]})
     )

@@ -1,27 +1,27 @@
 """The authors' way in full: their two .mat files, their index sets, their choice on the test classes, and a table that says so."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 from scipy.io import savemat
-from small_runs import ATTRIBUTES, SEEN, SIZES, UNSEEN
 from typer.testing import CliRunner
 
 from dsva.evaluation.results import Results
 from dsva.run_directory import RESULTS
 from launch.cli.main import app
+from tests.helpers.drawn import ATTRIBUTES, draw
+from tests.helpers.small_runs import SEEN, SIZES, UNSEEN
 
 IMAGES, TESTED, LEAKED = 10, 3, 2  # of each class; of a seen one held out; and of those trained on all the same
 
 
-def write_files(aid: Path, folder: Path) -> None:
-    """Copy some scenes, and write the files that tell of them: paths of another machine, and indices from 1."""
-    paths, labels, sets = [], [], {name: [] for name in ("train_zsl", "train_gzsl", "test_seen", "test_unseen")}
+def write_files(folder: Path) -> None:
+    """Draw some scenes, and write the files that tell of them: paths of another machine, and indices from 1."""
+    paths, labels = [], []
+    sets: dict[str, list[int]] = {name: [] for name in ("train_zsl", "train_gzsl", "test_seen", "test_unseen")}
+    draw(folder / "images", IMAGES, SEEN + UNSEEN)
     for label, name in enumerate(SEEN + UNSEEN, 1):
-        for number, image in enumerate(sorted((aid / "images" / name).iterdir())[:IMAGES]):
-            (folder / "images" / name).mkdir(parents=True, exist_ok=True)
-            shutil.copy(image, folder / "images" / name)
+        for number, image in enumerate(sorted((folder / "images" / name).iterdir())):
             paths.append(f"/home/someone/RSSDIVCS/{name}/{image.name}")
             labels.append(label)
             if name in UNSEEN:
@@ -36,12 +36,12 @@ def write_files(aid: Path, folder: Path) -> None:
     savemat(folder / "ann_attr_finetune_splits.mat", {"allclasses_names": np.array(SEEN + UNSEEN, object)[:, None], **indices})
 
 
-def test_published_files_and_protocol_end_in_a_table_that_says_so(aid: Path, tmp_path: Path) -> None:
+def test_published_files_and_protocol_end_in_a_table_that_says_so(tmp_path: Path) -> None:
     def dsva(*arguments: object) -> None:
         made = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
         assert made.exit_code == 0, made.output
 
-    write_files(aid, tmp_path)
+    write_files(tmp_path)
     shards, run, config = tmp_path / "SET", tmp_path / "RUN", tmp_path / "config.yaml"
     config.write_text("")
     source = [tmp_path / "ann_attr_finetune_splits.mat", "--images", tmp_path / "images", "--split-number", 0]

@@ -2,6 +2,7 @@
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def pixels(scene: Scene) -> np.ndarray | None:
     ],
 )
 def test_bands_are_taken_as_the_file_says(
-    tmp_path: Path, bands: list[np.ndarray], options: dict, taken: tuple[int, ...], said: str
+    tmp_path: Path, bands: list[np.ndarray], options: dict[str, Any], taken: tuple[int, ...], said: str
 ) -> None:
     with open_scene(write(tmp_path / "a.tif", bands, **options)) as scene:
         assert scene.bands == taken
@@ -77,7 +78,7 @@ def test_bands_are_taken_as_the_file_says(
         ([R], {}, "1 bands of uint8"),
     ],
 )
-def test_bands_that_are_no_picture_are_refused(tmp_path: Path, bands: list[np.ndarray], options: dict, said: str) -> None:
+def test_bands_that_are_no_picture_are_refused(tmp_path: Path, bands: list[np.ndarray], options: dict[str, Any], said: str) -> None:
     path = write(tmp_path / "a.tif", bands, **options)
     with pytest.raises(UserError, match=said), open_scene(path):
         pass
@@ -176,11 +177,11 @@ def test_masks_are_heeded_and_told_where_they_take_much(tmp_path: Path) -> None:
             assert (pixels(scene) is None) == ("alpha" not in said)
 
 
-def test_a_fourth_band_that_is_no_alpha_masks_nothing(tmp_path: Path) -> None:
-    for options in ({"alpha": "no"}, {"colours": "red green blue undefined"}):
-        with open_scene(write(tmp_path / "a.tif", [R, G, B, NIR * 0], photometric="rgb", **options)) as scene:
-            assert len(scene.notes) == 2
-            assert pixels(scene) is not None
+@pytest.mark.parametrize("fourth", [{"alpha": "no"}, {"colours": "red green blue undefined"}])
+def test_a_fourth_band_that_is_no_alpha_masks_nothing(tmp_path: Path, fourth: dict[str, Any]) -> None:
+    with open_scene(write(tmp_path / "a.tif", [R, G, B, NIR * 0], photometric="rgb", **fourth)) as scene:
+        assert len(scene.notes) == 2
+        assert pixels(scene) is not None
 
 
 def test_a_damaged_tile_is_a_sentence(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drawn_set import draw_set, trainer
 from numpy.typing import NDArray
 
 from dsva.config import OptimizerConfig, load
@@ -14,6 +13,7 @@ from dsva.model.dsva import DSVA
 from dsva.pixels import training_pixels
 from dsva.protocol.experiment import Experiment
 from dsva.train.optimizer import BACKBONE, HEADS, NORM, build_optimizer, set_learning_rate
+from tests.helpers.drawn_set import draw_set, trainer
 
 Array = NDArray[np.float64]
 Opened = Callable[..., Experiment]

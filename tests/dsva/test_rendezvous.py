@@ -12,7 +12,8 @@ from shards.errors import UserError
 
 
 def test_the_others_learn_the_address_and_local_ranks_follow_the_gpus(tmp_path: Path) -> None:
-    first, other = {}, {"CUDA_VISIBLE_DEVICES": "3"}
+    first: dict[str, str] = {}
+    other = {"CUDA_VISIBLE_DEVICES": "3"}
     store = meet(Position(0, 2, 0), "1-0", tmp_path, first)
     assert meet(Position(1, 2, 1), "1-0", tmp_path, other) is None
     assert store is not None

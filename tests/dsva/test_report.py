@@ -9,10 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from browser import CONTRAST, Page
-from odd_names import ODD
 from PIL import Image
-from small_runs import SEEN, UNSEEN
 
 from dsva.evaluation.results import Results
 from dsva.report.build import write_report
@@ -22,6 +19,9 @@ from dsva.report.page import Charts, Decision, Gallery, TableSection, write_page
 from dsva.run_directory import RESULTS
 from dsva.tables import Table
 from shards.errors import UserError
+from tests.helpers.browser import CONTRAST, Page
+from tests.helpers.odd_names import ODD
+from tests.helpers.small_runs import SEEN, UNSEEN
 
 EVIL = """</svg><script>alert("1")</script> & 'x'"""
 

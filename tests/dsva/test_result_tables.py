@@ -6,11 +6,11 @@ from io import StringIO
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from odd_names import ODD, names
 from rich.console import Console
 
 from dsva.tables import Table
 from launch.sweep.table import as_latex
+from tests.helpers.odd_names import ODD, names
 
 ROWS = st.lists(st.tuples(names, names), min_size=1, max_size=4)
 SIGN = r"\\[&%$#_{}]|\\text\w+\{\}|\$\\pm\$|\{[\[\]*]\}|[^\\&%$#_{}~^\[\]*<>|]"

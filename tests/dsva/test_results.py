@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
-from shard_sets import shard_set
 
 from dsva.config import Config
 from dsva.evaluation import plots as pictures
@@ -22,6 +21,7 @@ from dsva.protocol.image_sets import image_sets
 from dsva.run_directory import RESULTS
 from dsva.tables import Table
 from shards.errors import UserError
+from tests.helpers.shard_sets import shard_set
 
 PICTURES = [f"confusion_{kind}_{head}.png" for kind in ("zsl", "gzsl") for head in ("proto", "main")] + ["seen_unseen.png"]
 AID = Path(__file__).parents[2] / "configs" / "aid"

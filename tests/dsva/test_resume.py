@@ -6,11 +6,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from fork_server import ForkServer
-from noise import Noise
-from runs import assert_same, board, checkpoints, column, cut, finished, flipped, metrics, one_line, results
 
 from dsva.runs.checkpoint import newest
+from tests.helpers.fork_server import ForkServer
+from tests.helpers.noise import Noise
+from tests.helpers.runs import assert_same, board, checkpoints, column, cut, finished, flipped, metrics, one_line, results
 
 STEPS = 12
 # Everything that has a state: a running mean, frozen first steps, moments that are forgotten, episodes, all random changes.

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xxhash
-from fork_server import ForkServer
-from noise import Noise, noise
-from runs import assert_same, board, checkpoints, column, finished, metrics, one_line, results, tensors
-from small_runs import small_config, small_set
 
 from dsva.config import dump, load
 from dsva.protocol.experiment import Experiment
 from dsva.train.trainer import sample_order
+from tests.helpers.fork_server import ForkServer
+from tests.helpers.noise import Noise, noise
+from tests.helpers.runs import assert_same, board, checkpoints, column, finished, metrics, one_line, results, tensors
+from tests.helpers.small_runs import IMAGES, SEEN, UNSEEN, pack_small, small_config
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,9 @@ def test_a_run_leaves_the_record_that_is_promised(done: Path, tiny: Noise) -> No
 def test_metrics_are_one_line_a_step_and_the_same_in_tensorboard(done: Path, tiny: Noise) -> None:
     assert column(done, "step") == [1, 2, 3, 4, 5, 6]
     for name in ("loss/total", "loss/ce_main", "gradient_norm", "lr/heads"):
-        assert board(done, name) == [(line["step"], pytest.approx(line[name], rel=1e-6)) for line in metrics(done)]
+        steps, values = zip(*board(done, name), strict=True)
+        assert list(steps) == column(done, "step")
+        assert values == pytest.approx(column(done, name), rel=1e-6)
     for line in metrics(done):
         terms = [value for name, value in line.items() if name.startswith("loss/") and name != "loss/total"]
         assert line["loss/total"] == pytest.approx(sum(terms), rel=1e-5)
@@ -276,7 +278,11 @@ def test_a_loss_that_stays_not_finite_ends_the_run_in_a_sentence(dsva: ForkServe
 
 
 def test_real_scenes_are_learnt(dsva: ForkServer, aid: Path, tmp_path: Path) -> None:
-    small_set(aid, tmp_path)
+    for name in (*SEEN, *UNSEEN):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for image in sorted((aid / "images" / name).iterdir())[:IMAGES]:
+            (tmp_path / "images" / name / image.name).symlink_to(image)
+    pack_small(tmp_path)
     (tmp_path / "config.yaml").write_text(dump(small_config(tmp_path)))
     code, output = dsva.run("train", tmp_path / "config.yaml", "train.steps=60")
     assert code == 0, output

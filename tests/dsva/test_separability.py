@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from noise import Noise
 
 from dsva.config import load as load_config
 from dsva.protocol.experiment import Experiment
 from dsva.protocol.separability import alike, listed, unvarying
 from shards.errors import UserError
+from tests.helpers.noise import Noise
 
 
 def opened(tiny: Noise, folder: Path, change: Any, *overrides: str) -> tuple[str, ...]:

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from noise import Noise
-from process_groups import SIGNAL_IN_EVALUATION, GroupServer
 from rich.console import Console
-from runs import assert_same, checkpoints, column, finished, metrics, one_line, results
 
 from dsva.config import load
+from dsva.evaluation.baselines import baselines
 from dsva.exit_codes import stopped_by
+from dsva.runs.record import note_start
 from dsva.train import run as loop
 from dsva.train.stopping import SIGNAL_SECONDS, SignalLeadTime, StopSignal
 from shards.errors import UserError
+from tests.helpers.noise import Noise
+from tests.helpers.process_groups import SIGNAL_IN_EVALUATION, GroupServer
+from tests.helpers.runs import assert_same, checkpoints, column, finished, metrics, one_line, results
 
 VALIDATING = ["validation.partition=0", "validation.every=2", "eval.batch_size=2", "run.checkpoint_every=4", "data.workers=1"]
 STOPPED = stopped_by(signal.SIGUSR2)
@@ -33,14 +35,14 @@ def test_a_signal_during_validation_stops_all_ranks_and_the_validation_is_made_u
     whole, run = tmp_path / "WHOLE", tmp_path / "RUN"
     server.group(2, "train", tiny.config, f"run.dir={whole}", *VALIDATING).succeed()
     command = ["train", tiny.config, f"run.dir={run}", *VALIDATING]
-    group = server.group(2, *command, **{SIGNAL_IN_EVALUATION: 2})
+    group = server.group(2, *command, environment={SIGNAL_IN_EVALUATION: 2})
     assert group.wait() == [STOPPED] * 2, [rank.output for rank in group.ranks]
     (saved,) = checkpoints(run)
     state = json.loads((saved / "state.json").read_text())
     assert (state["step"], state["owes_validation"], state["score"]) == (2, True, None)
     assert [line for line in metrics(run) if "validation/score" in line] == []
     # Stopped again while it makes up for the validation, which it then still owes.
-    assert server.group(2, *command, **{SIGNAL_IN_EVALUATION: 2}).wait() == [STOPPED] * 2
+    assert server.group(2, *command, environment={SIGNAL_IN_EVALUATION: 2}).wait() == [STOPPED] * 2
     assert json.loads((saved / "state.json").read_text())["owes_validation"]
     server.group(2, *command).succeed()
     for name in ("step", "loss/total", "validation/score", "validation/proto/zsl"):
@@ -56,7 +58,7 @@ def test_a_signal_while_a_run_is_scored_leaves_the_scoring_to_the_next_start(
 ) -> None:
     run = tmp_path / "RUN"
     command = ["train", tiny.config, f"run.dir={run}", "eval.batch_size=2"]
-    assert server.group(1, *command, **{SIGNAL_IN_EVALUATION: 3}).wait() == [STOPPED]
+    assert server.group(1, *command, environment={SIGNAL_IN_EVALUATION: 3}).wait() == [STOPPED]
     assert column(run, "step")[-1] == 6
     assert not (run / "results.json").exists()
     server.group(1, *command).succeed()
@@ -72,11 +74,10 @@ def test_a_signal_while_baselines_are_made_leaves_them_to_the_next_start(
     tiny: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = load(tiny.config, [f"run.dir={tmp_path / 'RUN'}", "train.steps=2"])
-    make = loop.baselines
 
     def signalled(*given: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
-        return make(*given)
+        return baselines(*given)
 
     monkeypatch.setattr(loop, "baselines", signalled)
     assert loop.run(config, Console(file=StringIO())) == 128 + signal.SIGTERM
@@ -91,10 +92,9 @@ def test_a_signal_before_the_first_step_takes_none(
     tiny: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     config, said = load(tiny.config, [f"run.dir={tmp_path / 'RUN'}", "train.steps=2"]), StringIO()
-    note = loop.note_start
 
     def note_and_signal(*given: Any) -> None:
-        note(*given)
+        note_start(*given)
         os.kill(os.getpid(), number)
 
     monkeypatch.setattr(loop, "note_start", note_and_signal)
@@ -141,8 +141,8 @@ def test_a_lead_that_is_too_short_is_said_once() -> None:
 
 def test_a_run_measures_its_steps_and_saves(server: GroupServer, tiny: Noise, tmp_path: Path) -> None:
     command = ["train", tiny.config, f"run.dir={tmp_path / 'RUN'}", "run.async_save=true"]
-    said = server.group(1, *command, **{SIGNAL_SECONDS: "0.001"}).succeed()
+    said = server.group(1, *command, environment={SIGNAL_SECONDS: "0.001"}).succeed()
     assert said.count("but the job is told only 0 s before its end") == 1
-    group = server.group(1, *command, **{SIGNAL_SECONDS: "x"})
+    group = server.group(1, *command, environment={SIGNAL_SECONDS: "x"})
     assert group.wait() == [2]
     one_line(group.ranks[0].output, [SIGNAL_SECONDS])

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from browser import CONTRAST, Page
 from typer.testing import CliRunner
 
 from dsva.evaluation.results import Results
@@ -15,8 +14,9 @@ from launch.cli.main import app
 from launch.jobs.folder import JobFolder
 from launch.sweep.plan import Cell, Manifest, SweepConfig
 from launch.sweep.table import sweep_table
+from tests.helpers.browser import CONTRAST, Page
 
-SPLITS = {"A": {}, "B & C": {}}
+SPLITS: dict[str, dict[str, str]] = {"A": {}, "B & C": {}}
 PUBLISHED = {"A": {"GZSL": {"ZSL": 84.0, "H": 67.7}}}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from dsva.usage import Power, ask_watts, summed_up
 LINE = {"interval_seconds": 1800, "images_per_second": 100.0, "tflops": 40.0, "memory_mib": 2048, "watts": 300.0, "mfu": 0.25}
 
 
-def written(folder: Path, lines: list[dict[str, object]]) -> tuple[Path, Path]:
+def written(folder: Path, lines: Sequence[Mapping[str, object]]) -> tuple[Path, Path]:
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "environment.json").write_text(json.dumps({"device_name": "NVIDIA GeForce RTX 4090", "world_size": 2}))
     return folder / "metrics.jsonl", folder / "environment.json"
@@ -29,7 +30,7 @@ def test_figures_are_means_over_time(tmp_path: Path) -> None:
     assert cost
     assert cost.images_per_second == pytest.approx(90)
     assert cost.kwh == pytest.approx((300 * 1800 + 100 * 600) / 3.6e6)
-    assert (cost.hours, cost.memory_mib, cost.mfu) == (pytest.approx(2 / 3), 3072, pytest.approx(0.25))
+    assert (cost.hours, cost.memory_mib, cost.mfu) == pytest.approx((2 / 3, 3072, 0.25))
     said = spent(cost)
     assert "0.67 h on 2 x NVIDIA GeForce RTX 4090: 90.0 images/s, 40.00 TFLOP/s a process (25.0 % of the peak in bf16)" in said
     assert "at most 3.00 GiB a process, 0.17 kWh." in said

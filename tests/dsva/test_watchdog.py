@@ -5,13 +5,13 @@ import threading
 from pathlib import Path
 
 import pytest
-from noise import Noise
-from process_groups import HANGS_AT, HANGS_IN, HOLDS_INTERPRETER, GroupServer
 
 from dsva.exit_codes import HUNG
 from dsva.train.phases import PHASES
 from dsva.train.stragglers import slowest, slowest_table
 from dsva.train.watchdog import Watchdog
+from tests.helpers.noise import Noise
+from tests.helpers.process_groups import HANGS_AT, HANGS_IN, HOLDS_INTERPRETER, GroupServer
 
 OVERRIDES = ["train.steps=4", "run.checkpoint_every=2", "eval.batch_size=40", "data.workers=1"]
 
@@ -19,7 +19,7 @@ OVERRIDES = ["train.steps=4", "run.checkpoint_every=2", "eval.batch_size=40", "d
 def test_a_rank_that_hangs_ends_all_with_their_stacks_and_the_run_goes_on(server: GroupServer, tiny: Noise, tmp_path: Path) -> None:
     run = tmp_path / "RUN"
     command = ["train", tiny.config, f"run.dir={run}", *OVERRIDES, "faults.hang_seconds=2"]
-    group = server.group(2, *command, **{HANGS_AT: 3})
+    group = server.group(2, *command, environment={HANGS_AT: 3})
     assert group.wait() == [HUNG, HUNG], [command.output for command in group.ranks]
     waiting, hanging = (path.read_text() for path in sorted((run / "hangs").iterdir()))
     assert hanging.startswith("rank 1 ")
@@ -40,7 +40,7 @@ def test_a_rank_that_hangs_before_the_first_step_or_after_the_last_ends_all(
 ) -> None:
     run = tmp_path / "RUN"
     command = ["train", tiny.config, f"run.dir={run}", *OVERRIDES, "eval.batch_size=10", "faults.hang_seconds=4"]
-    assert server.group(2, *command, **{HANGS_IN: where}).wait() == [HUNG, HUNG]
+    assert server.group(2, *command, environment={HANGS_IN: where}).wait() == [HUNG, HUNG]
     waiting, hanging = (path.read_text() for path in sorted((run / "hangs").iterdir()))
     assert f"rank 1 (process {hanging.split('process ')[1].split(')')[0]}) in phase {phase}" in hanging
     assert "in hanging" in hanging
@@ -49,7 +49,7 @@ def test_a_rank_that_hangs_before_the_first_step_or_after_the_last_ends_all(
 
 def test_a_process_that_holds_the_interpreter_is_ended_too(server: GroupServer, tiny: Noise, tmp_path: Path) -> None:
     command = ["train", tiny.config, f"run.dir={tmp_path / 'RUN'}", *OVERRIDES, "faults.hang_seconds=1"]
-    group = server.group(1, *command, **{HANGS_AT: 3, HOLDS_INTERPRETER: 1})
+    group = server.group(1, *command, environment={HANGS_AT: 3, HOLDS_INTERPRETER: 1})
     assert group.wait() == [1]
     assert "Timeout (0:00:02)!" in group.ranks[0].output
     assert "in hanging" in group.ranks[0].output
@@ -74,7 +74,8 @@ def test_a_process_that_gets_on_is_left_alone(tmp_path: Path, monkeypatch: pytes
 def test_slow_ranks_are_named(tmp_path: Path) -> None:
     spent = [{phase: 0.1 for phase in PHASES}, {**{phase: 0.1 for phase in PHASES}, "data": 0.3, "exchange": 0.0}]
     values = slowest(spent)
-    assert (values["slowest/data"], values["seconds/data"], values["slowest_factor/data"]) == (1, 0.3, pytest.approx(1.5))
+    assert (values["slowest/data"], values["seconds/data"]) == (1, 0.3)
+    assert values["slowest_factor/data"] == pytest.approx(1.5)
     assert values["slowest/exchange"] == 0
     alone = slowest(spent[:1])
     assert alone == {f"seconds/{phase}": 0.1 for phase in PHASES}

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from small_runs import small_run
 from typer.testing import CliRunner, Result
 
 from dsva.evaluation.results import Results
@@ -22,13 +21,14 @@ from dsva.run_directory import RESULTS
 from dsva.runs.checkpoint import weights_sha256
 from launch.cli.main import app
 from shards.errors import UserError
+from tests.helpers.small_runs import small_run
 
 
 @pytest.fixture(scope="module")
-def run(aid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A validation run with mean weights and two checkpoints, of which one is the best."""
     given = ["train.ema=0.5", "validation.partition=0", "validation.every=1", "run.checkpoint_every=2", "model.regions=true"]
-    return small_run(aid, tmp_path_factory.mktemp("run"), given)
+    return small_run(tmp_path_factory.mktemp("run"), given)
 
 
 def checkpoint(*arguments: object) -> Result:

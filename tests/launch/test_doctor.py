@@ -4,7 +4,6 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
+from dsva.processes.rendezvous import port_limit, ports
 from launch.cli.main import app
 from launch.doctor import checks, disk, gpus, net, packages, reduce
 from launch.doctor.checks import carry_out, carry_out_within
@@ -28,6 +28,7 @@ from launch.doctor.table import view, worst
 from shards.errors import UserError
 from shards.pack import pack
 from shards.sources import open_source
+from tests.helpers.drawn import draw
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTHING = Asked("", "")
@@ -39,10 +40,8 @@ def asked(tmp_path: Path) -> Asked:
 
 
 @pytest.fixture
-def shard_set(aid: Path, tmp_path: Path) -> Path:
-    for name in ("Port", "River"):
-        shutil.copytree(aid / "images" / name, tmp_path / "DATA" / name)
-    return pack(open_source(tmp_path / "DATA"), tmp_path / "SET").shards.root
+def shard_set(tmp_path: Path) -> Path:
+    return pack(open_source(draw(tmp_path / "DATA", 12, ("Port", "River"))), tmp_path / "SET").shards.root
 
 
 def test_missing_and_old_packages_are_named() -> None:
@@ -127,7 +126,7 @@ def test_renames_that_are_not_one_step_are_noticed(asked: Asked, monkeypatch: py
         time.sleep(0.001)
         target.write_bytes(self.read_bytes())
 
-    monkeypatch.setattr(disk.Path, "replace", by_halves)
+    monkeypatch.setattr(Path, "replace", by_halves)
     monkeypatch.setattr(disk, "RENAMES", 20)
     assert "saw half a file" in disk.rename(asked).said
 
@@ -157,7 +156,7 @@ def test_taken_ports_are_told() -> None:
     with socket.create_server(("", 0)) as server:
         taken = server.getsockname()[1]
         assert net.open_ports(NOTHING, [taken]).verdict == "FAIL"
-        assert net.open_ports(NOTHING, [taken, taken, *net.ports("a", net.port_limit())][:3]).verdict == "WARN"
+        assert net.open_ports(NOTHING, [taken, taken, *ports("a", port_limit())][:3]).verdict == "WARN"
 
 
 def test_a_name_that_leads_nowhere_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

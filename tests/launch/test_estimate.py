@@ -31,6 +31,7 @@ def test_hours_are_operations_over_an_assumed_share_of_the_peak() -> None:
     assert one.images == 1000 * config.data.batch_size
     assert one.seconds == pytest.approx(one.images * one.flops / (8 * 165e12 * MFU))
     in_float = Estimate.of(load(L14, ["train.steps=1000", 'train.precision="no"']), 98, on)
+    assert one.seconds
     assert in_float.seconds == pytest.approx(one.seconds * 165 / 82.6), "without bf16 another peak counts"
     words = said([one, one], on)
     assert f"{2 * one.images:,} training images" in words

@@ -98,8 +98,8 @@ def test_the_same_configuration_is_told_that_it_is_complete(done: Path, override
 def test_scoring_reporting_and_exporting_pass_the_same_gate(done: Path, tmp_path: Path) -> None:
     before = tree(done)
     assert "run.seed=0, not run.seed=1" in refused("eval", done, "run.seed=1")
-    for command in (["eval", tmp_path], ["report", tmp_path], ["predict", tmp_path, done], ["explain", tmp_path, done]):
-        assert str(tmp_path) in refused(*command)
+    for command, *images in (("eval",), ("report",), ("predict", done), ("explain", done)):
+        assert str(tmp_path) in refused(command, tmp_path, *images)
     result = CliRunner().invoke(app, ["checkpoint", "export", str(tmp_path), str(tmp_path / "MODEL")])
     assert isinstance(result.exception, UserError)
     assert not list(tmp_path.iterdir())

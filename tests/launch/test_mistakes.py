@@ -1,12 +1,12 @@
 """Names that break things elsewhere, on the real command line."""
 
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from launch.cli.main import main
+from tests.helpers.drawn import scene
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> object:
@@ -28,12 +28,12 @@ def test_a_name_that_is_too_long_gets_a_sentence(
 
 
 def test_names_in_brackets_are_no_markup(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], aid: Path, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     shards = tmp_path / "a[" / "v]"  # a[/v] closes a markup that nothing opened
     for name in ("[red]Pond", "Port"):
         (tmp_path / "images" / name).mkdir(parents=True)
-        shutil.copy(aid / "images" / "Pond" / "pond_1.jpg", tmp_path / "images" / name)
+        (tmp_path / "images" / name / "pond_1.jpg").write_bytes(scene("Pond", 1))
     shards.parent.mkdir()
     assert call(monkeypatch, "pack", tmp_path / "images", shards, "--workers", 1) in (0, None)
     for command in ("info", "verify", "index"):

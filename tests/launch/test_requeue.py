@@ -5,13 +5,14 @@ from pathlib import Path
 from dsva.exit_codes import HUNG
 from launch.jobs.folder import JobFolder
 from launch.slurm.requeue import described, may_restart
+from tests.helpers.jobs import note
 
 
 def test_crashes_without_progress_are_counted_and_end(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path)
     assert [may_restart(folder, "1-0", 137, 2, False) for _ in range(3)] == [True, True, False]
     assert folder.failed()
-    assert "crashed 3 times, the last time: a process died of SIGKILL" in folder.failed()["reason"]
+    assert "crashed 3 times, the last time: a process died of SIGKILL" in note(folder, "failed.json")["reason"]
 
 
 def test_progress_begins_the_count_anew(tmp_path: Path) -> None:
@@ -27,7 +28,7 @@ def test_mistakes_and_wishes_to_stop_are_final(tmp_path: Path) -> None:
     assert not may_restart(folder, "1-0", 2, 3, False)
     folder.fail("stopped by SIGTERM and saved at step 3", 143)
     assert not may_restart(folder, "1-0", 143, 3, cancelled=True)
-    assert folder.failed()["reason"] == "stopped by SIGTERM and saved at step 3"
+    assert note(folder, "failed.json")["reason"] == "stopped by SIGTERM and saved at step 3"
 
 
 def test_a_start_that_is_queued_again_already_is_left_alone(tmp_path: Path) -> None:

@@ -1,26 +1,30 @@
 """What becomes of cells whose jobs ended without a word, as Slurm and its accounts have it."""
 
 import json
-from collections import namedtuple
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from launch.jobs.folder import JobFolder
 from launch.slurm.batch import ClusterConfig
 from launch.slurm.client import HELD
+from launch.submission import start
 from launch.submission.start import Queued
 from launch.sweep import keeper, state
 from launch.sweep.keeper import Keeper, follow, keepers
 from launch.sweep.plan import Cell, Manifest
 from launch.sweep.state import State, folder_of, states
 from shards.errors import UserError
+from tests.helpers.jobs import note
 
 
 @pytest.fixture
 def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
     """A sweep of one cell, queued as job 7_0, of which Slurm knows nothing."""
-    sweep = {"splits": {"25_5": {}}, "protocols": {"ZSL": {}}}
+    sweep: dict[str, Any] = {"splits": {"25_5": {}}, "protocols": {"ZSL": {}}}
     cell = {"name": "a", "split": "25_5", "protocol": "ZSL", "seed": 0, "varied": {}, "steps": 9, "batch_size": 8, "identity": "1"}
     made = Manifest.model_validate({"sweep": sweep, "overrides": [], "cells": [cell]})
     folder_of(tmp_path, made.cells[0]).write("submitted.json", job="7_0", log="")
@@ -78,21 +82,21 @@ def test_a_keeper_takes_a_cell_up_again_until_it_gets_no_further(
         return [Queued(str(8 + len(followed)), Path())]
 
     monkeypatch.setattr(keeper, "queue_cells", take)
-    monkeypatch.setattr(keeper.start, "queue", queue)
+    monkeypatch.setattr(start, "queue", queue)
     manifest.write(tmp_path)
     job = Keeper(tmp_path, "low")
     for count in (1, 2, 3):
         assert job() == 0
-        assert folder.read("kept.json")["count"] == count
+        assert note(folder, "kept.json")["count"] == count
     (folder.run / "checkpoints" / "step-00000004").mkdir(parents=True)
     job()
-    assert folder.read("kept.json")["count"] == 1, "it has got further"
+    assert note(folder, "kept.json")["count"] == 1, "it has got further"
     for _ in range(3):
         job()
     assert taken == [(["a"], "slurm", "low")] * 6
     assert followed == [([job], f"{tmp_path.name}-keeper", "afterany:7", "low", 0)] * 6
-    assert "reached its time limit" in folder.failed()["reason"]
-    assert "taken up again 3 times without getting further" in folder.failed()["reason"]
+    assert "reached its time limit" in note(folder, "failed.json")["reason"]
+    assert "taken up again 3 times without getting further" in note(folder, "failed.json")["reason"]
     monkeypatch.setattr(keeper, "queued", lambda: {"9": ("PENDING", "Dependency")})
     assert keepers(tmp_path) == ["9"]
 
@@ -103,7 +107,7 @@ def test_a_cluster_that_wants_no_keeper_gets_none_and_it_is_said(
     def refuse(*_: object) -> list[str]:
         raise UserError("sbatch refuses: no GPU")
 
-    monkeypatch.setattr(keeper.start, "queue", refuse)
+    monkeypatch.setattr(start, "queue", refuse)
     manifest.write(tmp_path)
     follow(tmp_path, ["7_0"], None)
     assert "(sbatch refuses: no GPU): `dsva sweep retry` does it by hand" in capsys.readouterr().out
@@ -127,6 +131,6 @@ def test_a_job_that_slurm_holds_says_how_it_goes_on(manifest: Manifest, tmp_path
 
 def test_a_disk_without_room_may_be_why(manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "accounted", lambda jobs: {"7_0": "FAILED"})
-    monkeypatch.setattr(state.shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(0))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
     run = tmp_path / "cells" / "a"
     assert f"; the file system of {run} is full; its checkpoint is of step 0" in look(tmp_path, manifest).reason

@@ -11,18 +11,6 @@ import numpy as np
 import pytest
 import rasterio
 import simplejpeg
-from odd_images import (
-    SIDE,
-    Pixels,
-    chunk,
-    colours,
-    encoded,
-    flat_jpeg,
-    grey_png,
-    near_infrared,
-    tiff,
-    with_orientation,
-)
 from PIL import Image, ImageOps
 
 from shards.description import INDEX, KEYS, SET
@@ -36,6 +24,18 @@ from shards.pack import pack
 from shards.rebuild import rebuild
 from shards.sources import open_source
 from shards.user_images import Unused, find, read
+from tests.helpers.odd_images import (
+    SIDE,
+    Pixels,
+    chunk,
+    colours,
+    encoded,
+    flat_jpeg,
+    grey_png,
+    near_infrared,
+    tiff,
+    with_orientation,
+)
 
 RGB = colours()
 R, G, B = (np.ascontiguousarray(RGB[:, :, channel]) for channel in range(3))

@@ -21,6 +21,7 @@ from shards.rebuild import rebuild
 from shards.sources import open_source
 from shards.sources.records import Record
 from shards.verify import verify
+from tests.helpers.drawn import scene
 
 Damage = list[tuple[str, float, bytes]]
 damages = st.lists(
@@ -44,14 +45,13 @@ def damaged(data: bytes, damage: Damage) -> bytes:
 
 
 @pytest.fixture
-def encoded(aid: Path) -> dict[str, bytes]:
-    path = min((aid / "images" / "Port").iterdir())
-    found = {"JPEG": path.read_bytes()}
-    with Image.open(path) as image:
+def encoded() -> dict[str, bytes]:
+    found = {"JPEG": scene("Port", 1)}
+    with Image.open(io.BytesIO(found["JPEG"])) as image:
         small = image.resize((60, 50))
     for name, kind, options in (("PNG", "PNG", {}), ("TIFF", "TIFF", {}), ("LZW", "TIFF", {"compression": "tiff_lzw"})):
         out = io.BytesIO()
-        small.save(out, kind, **options)  # type: ignore[arg-type]
+        small.save(out, kind, **options)
         found[name] = out.getvalue()
     return found
 

@@ -4,13 +4,13 @@ import io
 import struct
 import zlib
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from shards.images import BadImage, difference_hash, inspect, resized
+from tests.helpers.drawn import scene
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -20,8 +20,8 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 @pytest.fixture
-def picture(aid: Path) -> Image.Image:
-    with Image.open(min((aid / "images" / "Port").iterdir())) as image:
+def picture() -> Image.Image:
+    with Image.open(io.BytesIO(scene("Port", 1))) as image:
         return image.convert("RGB").resize((120, 90))
 
 
@@ -32,10 +32,10 @@ def test_every_format_tells_size_and_looks_alike(picture: Image.Image, kind: str
     assert (facts.phash ^ reference.phash).bit_count() <= 6
 
 
-def test_hash_tells_copies_from_other_pictures(aid: Path, picture: Image.Image) -> None:
+def test_hash_tells_copies_from_other_pictures(picture: Image.Image) -> None:
     own = inspect(encoded(picture, "PNG")).phash
     copy = inspect(encoded(picture.resize((300, 225)), "JPEG", quality=70)).phash
-    others = [inspect(path.read_bytes()).phash for path in sorted((aid / "images" / "Beach").iterdir())[:20]]
+    others = [inspect(scene("Beach", number)).phash for number in range(20)]
     assert (own ^ copy).bit_count() < min((own ^ other).bit_count() for other in others)
 
 

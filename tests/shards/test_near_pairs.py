@@ -1,12 +1,14 @@
 """Pairs of hashes within a distance, and what they say."""
 
+from collections.abc import Callable, Iterable, Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards import difference_hashes as near
-from shards.difference_hashes import alike_pairs, bounded, near_pairs
+from shards.difference_hashes import Pairs, alike_pairs, bounded, near_pairs
 
 
 def random_hashes(count: int, seed: int) -> np.ndarray:
@@ -25,15 +27,15 @@ def compared(first: np.ndarray, second: np.ndarray, distance: int) -> list[tuple
     return [(int(i), int(j), int(bits[i, j])) for i, j in np.argwhere(bits <= distance)]
 
 
-def listed(pieces: object) -> list[tuple[int, int, int]]:
-    return sorted(tuple(pair) for piece in pieces for pair in zip(*(column.tolist() for column in piece), strict=True))
+def listed(pieces: Iterable[Pairs]) -> list[tuple[int, int, int]]:
+    return sorted(pair for piece in pieces for pair in zip(*(column.tolist() for column in piece), strict=True))
 
 
 @pytest.mark.parametrize("way", [near._direct, near._banded])
 @pytest.mark.parametrize("distance", [0, 3, 4, 10, 13])
 @settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 99), piece=st.sampled_from([7, 1 << 20]))
-def test_each_pair_is_found_once(way: object, distance: int, seed: int, piece: int) -> None:
+def test_each_pair_is_found_once(way: Callable[..., Iterator[Pairs]], distance: int, seed: int, piece: int) -> None:
     first = random_hashes(20, seed)
     second = np.concatenate([with_neighbours(first, seed), first[:3], random_hashes(9, seed + 1)])
     with pytest.MonkeyPatch.context() as patch:

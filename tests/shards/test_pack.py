@@ -24,6 +24,7 @@ from shards.pack import pack
 from shards.sources import open_source
 from shards.sources.records import Found
 from shards.verify import verify
+from tests.helpers.programs import environment, helper
 
 SHARD_BYTES = 100_000
 
@@ -95,8 +96,8 @@ def test_a_set_among_the_class_folders_is_no_class(images: Path, packed: Path) -
 
 
 def crash(*arguments: object) -> subprocess.CompletedProcess[str]:
-    program = Path(__file__).with_name("crash.py")
-    return subprocess.run([sys.executable, program, *map(str, arguments)], capture_output=True, text=True, check=False)
+    command = [*helper("crash"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
 
 
 def test_killed_at_any_moment_it_continues_to_the_same_bytes(images: Path, tmp_path: Path) -> None:

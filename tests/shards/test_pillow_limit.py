@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from odd_images import SIDE, colours, encoded, with_orientation
 from PIL import Image
 
 from shards.decode import decode_into
 from shards.images import BadImage, inspect, resized
+from tests.helpers.odd_images import SIDE, colours, encoded, with_orientation
 
 KINDS = {
     "jpeg": encoded(colours(), "JPEG"),

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,7 @@ def damage_header(data: bytes) -> bytes:
         (lambda _: b"", "is no tar but empty"),
     ],
 )
-def test_damage_is_told_and_the_old_index_stays(packed: Path, damage, message: str) -> None:  # noqa: ANN001
+def test_damage_is_told_and_the_old_index_stays(packed: Path, damage: Callable[[bytes], bytes], message: str) -> None:
     before = contents(packed)
     path = packed / "shard-000001.tar"
     path.write_bytes(damage(path.read_bytes()))

@@ -188,7 +188,7 @@ def test_labels_that_contradict_the_folders(images: Path, rows: list[tuple[str, 
         "1 of 18 images lie in folders called as another class than theirs: 1 in Airport/ as 'Port'; the labels count",
     )
     with pytest.raises(
-        UserError, match=r"t\.csv: 18 of 18 images lie in folders called as another class than theirs: 6 in Beach/ as"
+        UserError, match=r"t\.csv: 18 of 18 images lie in folders called as another class than theirs: .*6 in Beach/ as 'PORT'"
     ):
         pack(open_source(write(images, [H, *((path, wrong[name].upper()) for path, name in rows)])), images.parent / "OTHER")
 

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from slurm_cluster import DEV, PROGRAMS, Cluster, free_ports
 
 from shards.pack import pack
 from shards.sources import open_source
+from tests.helpers.drawn import NAMES, draw, scene
+from tests.helpers.slurm_cluster import DEV, PROGRAMS, Cluster, free_ports
 
-IMAGES_PER_CLASS = 5
+IMAGES_PER_CLASS, MANY = 5, 120
 
 
 @pytest.fixture(scope="session")
@@ -38,12 +39,18 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def scenes(aid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shard set of a few small images of each class of AID."""
-    images = tmp_path_factory.mktemp("scenes")
-    for folder in (aid / "images").iterdir():
-        copies = images / "DATA" / folder.name
-        copies.mkdir(parents=True)
-        for image in sorted(folder.iterdir())[:IMAGES_PER_CLASS]:
-            shutil.copy(image, copies)
-    return pack(open_source(images / "DATA"), images / "SET", resize=32).shards.root
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shard set of a few small images of each of AID's classes."""
+    folder = tmp_path_factory.mktemp("scenes")
+    return pack(open_source(draw(folder / "DATA", IMAGES_PER_CLASS)), folder / "SET", resize=32).shards.root
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders of 3,600 images, which take a while to pack: each scene lies there 24 times."""
+    images = tmp_path_factory.mktemp("many")
+    for name in NAMES:
+        (images / name).mkdir()
+        for number in range(MANY):
+            (images / name / f"{number:03d}.jpg").write_bytes(scene(name, 1 + number % IMAGES_PER_CLASS))
+    return images

@@ -1,6 +1,6 @@
 """The development cluster itself. 10 seconds, most of them Slurm's."""
 
-from slurm_cluster import Cluster, until
+from tests.helpers.slurm_cluster import Cluster, until
 
 
 def test_two_nodes_run_four_tasks(cluster: Cluster) -> None:

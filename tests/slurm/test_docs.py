@@ -1,14 +1,15 @@
-"""The commands of docs/slurm.md as they stand there, on a small part of AID and for few steps. 60 seconds on two processors."""
+"""The commands of docs/slurm.md as they stand there, on a few drawn scenes and for few steps. 60 seconds on two processors."""
 
 import re
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from slurm_cluster import ROOT, TINY, Cluster, until
 
 from launch.jobs.folder import JobFolder
+from tests.helpers.slurm_cluster import ROOT, TINY, Cluster, until
 
 # What the development cluster has not, and how many processors its nodes have.
 CHANGED = {"--gpus-per-node 8": "", "rtx4090.yaml": "cpu.yaml", "--workers 8": "--workers 1", " --watch": ""}
@@ -30,7 +31,7 @@ def commands() -> dict[str, list[str]]:
 
 
 @pytest.fixture
-def workplace(cluster: Cluster, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workplace(cluster: Cluster, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder as the page's reader has it, on a cluster with the partitions that it names."""
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     (tmp_path / "configs" / "sweeps" / "aid.yaml").write_text(SWEEP)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from slurm_cluster import Cluster
+from tests.helpers.slurm_cluster import Cluster
 
 
 def test_two_nodes_are_examined_and_nothing_is_left_behind(cluster: Cluster, scenes: Path, tmp_path: Path) -> None:

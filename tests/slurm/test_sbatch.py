@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from slurm_cluster import ROOT, TINY, Cluster, step, until
+from tests.helpers.slurm_cluster import ROOT, TINY, Cluster, step, until
 
 CONFIG = ROOT / "configs" / "aid_25_5.yaml"
 SMALL = ["--parsable", "--gpus-per-node=0", "--cpus-per-task=1", "--mem=2G"]

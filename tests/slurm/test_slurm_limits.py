@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from slurm_cluster import ROOT, TINY, Cluster, step, until
 
 from dsva.processes.environment import first_host
 from launch.jobs.folder import JobFolder
 from launch.sweep.plan import Manifest
 from launch.sweep.state import folder_of, states
+from tests.helpers.jobs import note
+from tests.helpers.slurm_cluster import ROOT, TINY, Cluster, step, until
 
 CONFIG = ROOT / "configs" / "aid_25_5.yaml"
 SWEEP = """
@@ -88,10 +89,10 @@ def test_a_sweep_that_is_too_long_becomes_several_arrays_and_goes_on_where_slurm
     cluster.dsva("sweep", "cancel", sweep)
 
 
-def test_a_big_pack_becomes_several_arrays(small_arrays: Cluster, aid: Path, tmp_path: Path) -> None:
+def test_a_big_pack_becomes_several_arrays(small_arrays: Cluster, many: Path, tmp_path: Path) -> None:
     target = tmp_path / "SET"
-    small_arrays.dsva("pack", aid / "images", target, "--shard-mib=4", "--cluster=slurm", "--jobs=3", "--workers=1")
-    jobs = JobFolder(tmp_path / "SET.packing").read("queued.json")["jobs"]
+    small_arrays.dsva("pack", many, target, "--shard-mib=4", "--cluster=slurm", "--jobs=3", "--workers=1")
+    jobs = note(JobFolder(tmp_path / "SET.packing"), "queued.json")["jobs"]
     assert len({job.split("_")[0] for job in jobs}) == 2
     assert len(jobs) == 3
 

@@ -5,10 +5,10 @@ import os
 import signal
 from pathlib import Path
 
-from slurm_cluster import ROOT, TINY, Cluster, same, step, until
-
 from dsva.evaluation.results import Results
 from launch.jobs.folder import JobFolder
+from tests.helpers.jobs import note
+from tests.helpers.slurm_cluster import ROOT, TINY, Cluster, same, step, until
 
 CONFIG = ROOT / "configs" / "aid_25_5.yaml"
 TWO_NODES = ["--cluster=slurm", "--nodes=2", "--tasks-per-node=2", "--cpus-per-task=1", "--time=30"]
@@ -34,7 +34,7 @@ def test_four_ranks_on_two_nodes_survive_with_ddp_and_with_zero2(cluster: Cluste
     cluster.dsva("submit", CONFIG, f"run.dir={undisturbed}", *settings, "--cluster=local", "--tasks-per-node=4")
     until(JobFolder(ddp).done, "the end, after rank 3 was killed", 180)
     assert begun(ddp) in ([0, 20], [0, 40], [0, 60])
-    assert JobFolder(ddp).read("crashes.json")["count"] == 1
+    assert note(JobFolder(ddp), "crashes.json")["count"] == 1
     until(JobFolder(zero).done, "the end, after the administrator's requeue", 180)
     assert len(begun(zero)) == 2
     assert Results.read(zero / "results.json").provenance.checkpoint_step == 80

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from slurm_cluster import ROOT, TINY, Cluster, same, step, until
 
 from launch.jobs.folder import JobFolder
 from launch.sweep.plan import Manifest
 from launch.sweep.state import State, folder_of, states
+from tests.helpers.jobs import note
+from tests.helpers.slurm_cluster import ROOT, TINY, Cluster, same, step, until
 
 SWEEP = """
 config: {config}
@@ -40,12 +41,12 @@ def look(sweep: Path) -> dict[str, State]:
 
 def host(folder: JobFolder) -> str:
     """Node that a cell runs on."""
-    return str(folder.read("heartbeat.json")["host"])
+    return str(note(folder, "heartbeat.json")["host"])
 
 
 def job(folder: JobFolder) -> str:
     """Number of a cell's job."""
-    return str(folder.read("submitted.json")["job"])
+    return str(note(folder, "submitted.json")["job"])
 
 
 def starts(folder: JobFolder) -> int:
@@ -59,7 +60,7 @@ def stopped(folders: Sequence[JobFolder], ready: Callable[[JobFolder], bool]) ->
     while waiting:
         until(lambda: any(map(ready, waiting)), f"{len(waiting)} cells, such as {waiting[0].run.name}")
         for folder in [folder for folder in waiting if ready(folder)]:
-            os.kill(int(folder.read("heartbeat.json")["pid"]), signal.SIGSTOP)
+            os.kill(int(note(folder, "heartbeat.json")["pid"]), signal.SIGSTOP)
             waiting.remove(folder)
             yield folder
 
@@ -106,7 +107,7 @@ def test_a_disturbed_sweep_ends_with_the_undisturbed_table(slurm_here: Cluster, 
     cluster.dsva("sweep", "start", file, undisturbed, *settings, "--cluster=debug")  # while the others go on
     for folder in (silent, preempted, timed_out):
         until(folder.done, f"the end of {folder.run.name}", 180)
-    assert silent.read("kept.json")["count"] == 1, "what follows the sweep has taken it up again"
+    assert note(silent, "kept.json")["count"] == 1, "what follows the sweep has taken it up again"
     until(cluster.idle, "an empty queue")
     found = look(disturbed)
     assert [found[folder.run.name].name for folder in folders] == ["COMPLETE", "COMPLETE", "COMPLETE", "FAILED"]

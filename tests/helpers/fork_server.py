@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.helpers.programs import environment, helper
+
 LIMIT = 100  # seconds that no command of the tests needs, but a command that hangs reaches
 
 
@@ -65,11 +67,9 @@ class Command:
 class ForkServer:
     """The side of the tests."""
 
-    def __init__(self, folder: Path, program: str = __file__) -> None:
-        one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        environment = {**os.environ, **one_thread, "COLUMNS": "200", "PYTHONPATH": str(Path(__file__).parents[2])}
+    def __init__(self, folder: Path, program: str = "fork_server") -> None:
         self._process = subprocess.Popen(
-            [sys.executable, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            helper(program), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment() | {"COLUMNS": "200"}
         )
         self._folder, self._started = folder, 0
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from runs import tensors
 from safetensors.torch import save_file
+
+from tests.helpers.runs import tensors
 
 Change = Callable[[random.Random, Path], object]
 
@@ -85,7 +86,7 @@ def left_over(rng: random.Random, folder: Path) -> None:
     shutil.copytree(path, folder / f".{path.name}{rng.choice(['.writing', '.replaced', '.going'])}")
 
 
-VALUES = (None, True, -1, 1.5, "6", float("nan"), 10**30, [], {}, [[]], "\x1b[2J", {"a": {"b": 1}})
+VALUES: tuple[object, ...] = (None, True, -1, 1.5, "6", float("nan"), 10**30, [], {}, [[]], "\x1b[2J", {"a": {"b": 1}})
 
 
 def crafted_state(rng: random.Random, folder: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def with_orientation(image: Image.Image, kind: str, orientation: int) -> bytes:
     return encoded(image, kind, exif=(b"Exif\0\0" if kind == "JPEG" else b"") + _EXIF % orientation)
 
 
-def tiff(folder: Path, bands: list[Pixels], **options: Any) -> bytes:
+def tiff(folder: Path, bands: Sequence[NDArray[Any]], **options: Any) -> bytes:
     """A TIFF as GDAL writes it; `options` as of rasterio, and `colours`, names of the bands."""
     named, path = options.pop("colours", None), folder / "written.tif"
     shape = {"height": bands[0].shape[0], "width": bands[0].shape[1], "count": len(bands), "dtype": bands[0].dtype}
@@ -55,7 +56,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def grey_png(values: Pixels, bits: int) -> bytes:
+def grey_png(values: NDArray[Any], bits: int) -> bytes:
     """A grey PNG of 1, 2, 4 or 8 bits, [SIDE, SIDE]."""
     rows = np.unpackbits(values[..., None], axis=2)[:, :, 8 - bits :].reshape(len(values), -1)
     packed = np.pad(np.packbits(rows, axis=1), ((0, 0), (1, 0)))

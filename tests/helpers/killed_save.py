@@ -1,7 +1,8 @@
 """Saves checkpoints and is killed before every change of the disk: a program of its own, as a process with threads must not fork.
 
-python killed_save.py FOLDER    prints a JSON object: by scenario, how many changes the disk saw, before how many of them a
-                                process was killed, and in how many cases the run did not go on as if nothing had been
+python -m tests.helpers.killed_save FOLDER    prints a JSON object: by scenario, how many changes the disk saw, before how many
+                                              of them a process was killed, and in how many cases the run did not go on as
+                                              if nothing had been
 """
 
 import errno
@@ -20,7 +21,6 @@ from unittest.mock import patch
 
 import torch
 from rich.console import Console
-from runs import tensors
 
 from dsva.config import Config
 from dsva.processes.ranks import Ranks
@@ -31,6 +31,7 @@ from dsva.runs.folders import tidy
 from dsva.runs.progress import lost, set_aside
 from dsva.train.resume import find_start
 from dsva.train.saving import Saver
+from tests.helpers.runs import tensors
 
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "shutil.copyfile")
 INPUTS = {"data.shards": "digest"}
@@ -113,7 +114,7 @@ def die_before(event: int, folder: Path) -> None:
         count()
         fsync(number)
 
-    os.fsync = counted
+    patch("os.fsync", counted).start()
     sys.addaudithook(hook)
 
 

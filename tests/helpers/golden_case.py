@@ -105,5 +105,5 @@ def images(seed: int, count: int) -> Tensor:
     base = random.rand(count, 7, 7, 3)
     scaled = np.kron(base, np.ones((1, 32, 32, 1)))
     pixels = np.clip(255 * (0.8 * scaled + 0.2 * random.rand(count, 224, 224, 3)), 0, 255).astype(np.uint8)
-    normalised = (pixels.astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
+    normalised = (pixels.astype(np.float32) / 255 - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
     return torch.from_numpy(normalised).permute(0, 3, 1, 2).contiguous()

@@ -1,6 +1,8 @@
 """Run in a mount namespace of its own: trains on file systems of given sizes, then on with room, and prints what came of it.
 
-Usage: small_disk.py FOLDER SIZE,SIZE,... CONFIG OVERRIDE...; FOLDER becomes the file system, of which nothing is left.
+Usage: python -m tests.helpers.small_disk FOLDER SIZE,SIZE,... CONFIG OVERRIDE...
+
+FOLDER becomes the file system, of which nothing is left.
 """
 
 import json
@@ -9,10 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fork_server import ForkServer
-from runs import checkpoints, column
-
 from shards.files import file_sha256
+from tests.helpers.fork_server import ForkServer
+from tests.helpers.runs import checkpoints, column
 
 
 def main(disk: str, sizes: str, *arguments: str) -> None:

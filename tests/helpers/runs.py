@@ -29,7 +29,7 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor],
     """Compare all tensors, to the bit if nothing else is said."""
     assert first.keys() == second.keys()
     for name, tensor in first.items():
-        torch.testing.assert_close(second[name], tensor, rtol=0, atol=atol, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(second[name], tensor, rtol=0, atol=atol, msg=(name + ": {}").format)
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:

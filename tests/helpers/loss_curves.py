@@ -1,6 +1,6 @@
 """Curves of 20 steps of each recipe, recorded in loss_curves.json. To record them anew, where a recipe is meant to change:
 
-    OMP_NUM_THREADS=1 python tests/dsva/loss_curves.py
+    OMP_NUM_THREADS=1 python -m tests.helpers.loss_curves
 
 The same machine gives the same bits. Which machine it was is told by what decides over rounding: releases, the instructions that
 torch uses, the number of threads, and the bits of some fixed arithmetic, in which other processors and libraries show.
@@ -8,7 +8,6 @@ torch uses, the number of threads, and the bits of some fixed arithmetic, in whi
 
 import json
 import platform
-import sys
 import tempfile
 from pathlib import Path
 
@@ -17,13 +16,9 @@ import torch.nn.functional as F
 import transformers
 import xxhash
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
-
-from drawn_set import draw_set, trainer
-
 from dsva.config import load
 from dsva.protocol.experiment import Experiment
+from tests.helpers.drawn_set import draw_set, trainer
 
 RECORD = Path(__file__).with_suffix(".json")
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -85,7 +80,7 @@ def _arithmetic() -> torch.Tensor:
         tokens = F.gelu(F.linear(F.layer_norm(tokens, tokens.shape[2:]), weight))
     parted = tokens.reshape(12, 16, 2, 8).transpose(1, 2)
     total = F.scaled_dot_product_attention(parted, parted, parted).flatten(1).log_softmax(1).square().mean()
-    total.backward()  # type: ignore[no-untyped-call]
+    total.backward()
     return torch.cat(
         [tokens.detach().flatten(), total.detach().view(1), *(w.grad.flatten() for w in weights if w.grad is not None)]
     )

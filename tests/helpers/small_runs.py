@@ -1,7 +1,6 @@
-"""A small run on real scenes: nine classes of AID, three of them unseen, ten images each, a tiny network, three steps."""
+"""A small run on drawn scenes: nine classes, three of them unseen, ten images each, a tiny network, three steps."""
 
 import json
-import shutil
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
@@ -12,21 +11,22 @@ from dsva.config import Config, load
 from dsva.train.run import run
 from shards.pack import pack
 from shards.sources import open_source
+from tests.helpers.drawn import ATTRIBUTES, draw
 
-ATTRIBUTES = Path(__file__).parents[2] / "configs" / "aid" / "class_attributes.json"
 SEEN, UNSEEN = ("Airport", "BareLand", "Beach", "Desert", "Forest", "Port"), ("Bridge", "Pond", "Stadium")
 IMAGES = 10
 SIZES = ["model.width=32", "model.layers=1", "model.heads=2", "model.mlp=32", "model.patch=12"]
 SIZES += ["data.image_size=48", "data.resize=60", "data.batch_size=12", "train.steps=3", "run.log_every=1"]
 
 
-def small_set(aid: Path, folder: Path) -> None:
-    """Pack the scenes, 64 pixels wide, and write the class split beside them."""
-    for name in (*SEEN, *UNSEEN):
-        copies = folder / "images" / name
-        copies.mkdir(parents=True)
-        for image in sorted((aid / "images" / name).iterdir())[:IMAGES]:
-            shutil.copy(image, copies)
+def small_set(folder: Path) -> None:
+    """Draw the scenes and make the set of them."""
+    draw(folder / "images", IMAGES, (*SEEN, *UNSEEN))
+    pack_small(folder)
+
+
+def pack_small(folder: Path) -> None:
+    """Pack the scenes of `folder/images`, 64 pixels wide, and write the class split beside them."""
     pack(open_source(folder / "images"), folder / "shards", workers=1, resize=64, console=Console(file=StringIO()))
     (folder / "splits.json").write_text(json.dumps({"small": {"seen": SEEN, "unseen": UNSEEN}}))
 
@@ -40,9 +40,9 @@ def small_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
     return load(empty, given)
 
 
-def small_run(aid: Path, folder: Path, overrides: Sequence[str] = ()) -> Path:
+def small_run(folder: Path, overrides: Sequence[str] = ()) -> Path:
     """Train and score the run; return its directory."""
-    small_set(aid, folder)
+    small_set(folder)
     config = small_config(folder, overrides)
     said = StringIO()
     assert run(config, Console(file=said)) == 0

@@ -1,8 +1,8 @@
 """Packs, and is killed at a chosen moment: a program of its own, since a process with threads must not fork.
 
-python crash.py IMAGES TARGET SHARD_BYTES EVENT    is killed before the EVENTth renaming or removal of a file
-python crash.py IMAGES TARGET SHARD_BYTES          does so for every event there is, each time packs again after
-                                                   it, and prints the number of events where the result was the same
+python -m tests.helpers.crash IMAGES TARGET SHARD_BYTES EVENT    is killed before the EVENTth renaming or removal of a file
+python -m tests.helpers.crash IMAGES TARGET SHARD_BYTES          does so for every event there is, each time packs again after
+                                                                 it, and prints for how many the result was the same
 """
 
 import os

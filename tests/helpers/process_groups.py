@@ -15,11 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from fork_server import Command, ForkServer, serve
 from torch import Tensor
 
 from shards.loader import Batch
+from tests.helpers.fork_server import Command, ForkServer, serve
 
 FILE_LIMIT = "FILE_LIMIT"  # bytes that a file in a checkpoints folder can have
 SLOW = "SLOW"  # seconds that every change in a checkpoints folder takes
@@ -54,9 +55,15 @@ class GroupServer(ForkServer):
     """Starts groups of processes."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, __file__)
+        super().__init__(folder, "process_groups")
 
-    def group(self, world_size: int, *arguments: object, dies: Mapping[int, int] | None = None, **environment: object) -> Group:
+    def group(
+        self,
+        world_size: int,
+        *arguments: object,
+        dies: Mapping[int, int] | None = None,
+        environment: Mapping[str, object] | None = None,
+    ) -> Group:
         """Start `dsva ARGUMENTS` in so many processes, of which some die before the given change in the checkpoints."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -67,17 +74,17 @@ class GroupServer(ForkServer):
             own: dict[str, object] = {"RANK": rank, "LOCAL_RANK": rank} if world_size > 1 else {}
             if dies and rank in dies:
                 own[DIES_AT] = dies[rank]
-            ranks.append(self.start(*arguments, **together, **own, **environment))
+            ranks.append(self.start(*arguments, **together, **own, **(environment or {})))
         return Group(ranks)
 
 
 def disturb_steps() -> None:
     """Let the processes forked from this one meet NaN, or hang, at the places in the sample order that the environment names."""
     from dsva.evaluation import evaluate
-    from dsva.train import trainer
+    from dsva.pixels import training_pixels
+    from dsva.train import engines, trainer
 
-    accumulate, pixels, decide = trainer.Trainer._accumulate, trainer.training_pixels, evaluate._decide
-    build = trainer.build_engine
+    accumulate, decide, build = trainer.Trainer._accumulate, evaluate._decide, engines.build_engine
     decided = 0
 
     def last() -> bool:
@@ -90,7 +97,7 @@ def disturb_steps() -> None:
         return os.environ.get(HANGS_IN) == place and last()
 
     def poisoned(*given: Any) -> Tensor:
-        return pixels(*given) * float("nan")
+        return training_pixels(*given) * float("nan")
 
     def hanging(*_: Any) -> Tensor:
         # Functions that PyDLL calls do not let go of the interpreter.
@@ -99,8 +106,9 @@ def disturb_steps() -> None:
 
     def disturbed(self: trainer.Trainer, batch: Batch, piece: slice) -> dict[str, Tensor]:
         place = self._order.by + batch.step
-        trainer.training_pixels = poisoned if place in places(POISONED) else hanging if place in places(HANGS_AT) else pixels
-        return accumulate(self, batch, piece)
+        faulty = poisoned if place in places(POISONED) else hanging if place in places(HANGS_AT) else training_pixels
+        with patch("dsva.train.trainer.training_pixels", faulty):
+            return accumulate(self, batch, piece)
 
     def signalled(*given: Any) -> Any:
         nonlocal decided
@@ -112,9 +120,9 @@ def disturb_steps() -> None:
     def built(*given: Any) -> Any:
         return hanging() if hangs_in("beginning") else build(*given)
 
-    evaluate._decide = signalled
-    trainer.build_engine = built
-    trainer.Trainer._accumulate = disturbed  # type: ignore[method-assign]
+    patch("dsva.evaluation.evaluate._decide", signalled).start()
+    patch("dsva.train.trainer.build_engine", built).start()
+    patch("dsva.train.trainer.Trainer._accumulate", disturbed).start()
 
 
 def disturb() -> None:
