@@ -68,7 +68,7 @@ def test_pictures_and_arrays_have_the_answers_of_their_files(tiny: Noise, run: P
     file = tiny.root / "DATA" / "class_0" / "3.jpg"
     picture = Image.open(file)
     for images in (picture, [picture, picture], np.asarray(picture), np.asarray(picture)[None], [np.asarray(picture), file]):
-        found = model.predict(images)
+        found = model.predict(images)  # type: ignore[arg-type]
         # As many at a time: the last bits of a matrix product depend on its size.
         assert [image.ranked for image in found] == [image.ranked for image in model.predict([file] * len(found))]
     assert [image.image for image in model.predict([picture, str(file)])] == ["images[0]", str(file)]
