@@ -318,7 +318,7 @@ def test_results_that_lack_a_figure_are_refused_by_its_name(place: str, tmp_path
     value = json.loads((tmp_path / RESULTS).read_text())
     BROKEN[place](value)
     (tmp_path / RESULTS).write_text(json.dumps(value))
-    with pytest.raises(UserError, match=rf"is no results\.json of this version \(see {re.escape(place)}\): evaluate the run again"):
+    with pytest.raises(UserError, match=rf"results\.json: .*\b{re.escape(place)}\b.*: evaluate the run again$"):
         Results.read(tmp_path / RESULTS)
 
 
