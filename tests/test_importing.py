@@ -7,9 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # Other people's packages come first: what they do to a process is theirs.
 OTHERS = """
-import accelerate, fcntl, jinja2, matplotlib.figure, numpy, packaging, PIL.Image, pydantic, rasterio, rich.progress
-import safetensors.torch, scipy.io, simplejpeg, submitit, tensorboard, torch.distributed.fsdp
-import torch.utils.tensorboard, transformers, typer, webdataset, xxhash, yaml
+import accelerate, fcntl, jinja2, matplotlib.figure, numpy, packaging, PIL.Image, pydantic, rasterio, rich.progress, xxhash, yaml
+import scipy.io, simplejpeg, submitit, tensorboard, torch.distributed.fsdp, torch.utils.tensorboard, transformers, typer, webdataset
+import safetensors.torch
 import transformers.models.clip.modeling_clip
 """
 STATE = """
