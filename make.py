@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Install into .venv and run: `python3 make.py demo`, `test` or `docs`. Needs Python 3.11 or newer and nothing else."""
+"""Install into .venv and run the demonstration, the checks or some tests. Needs Python 3.11 or newer and nothing else."""
 
 import hashlib
 import os
@@ -13,6 +13,10 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 STAMP = VENV / "installed"
 DOCS = ["mkdocs", "build", "--strict", "--quiet"]
+USAGE = """usage: python3 make.py demo
+       python3 make.py docs              the documentation as a site
+       python3 make.py test              all checks and all tests
+       python3 make.py test ARGUMENT...  pytest with these arguments: tests/shards, -k resume, -m "not slow" -n 2"""
 CHECKS = (
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
@@ -20,7 +24,7 @@ CHECKS = (
     ["lint-imports"],
     DOCS,
     ["pytest", "tests/slurm"],  # by themselves: they start a cluster on this machine
-    ["pytest", "--ignore=tests/slurm", "--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"],
+    ["pytest", "--ignore=tests/slurm", "--numprocesses=logical", "--maxprocesses=4"],
 )
 
 
@@ -44,22 +48,23 @@ def install() -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Install, then run the demonstration or all checks and tests, or build the site of the documentation."""
+    """Install, then run the demonstration, all checks and tests or pytest with the arguments after `test`; or build the site."""
     if sys.version_info < (3, 11):  # noqa: UP036 (this file is run by whatever Python there is)
         sys.exit(f"this is Python {sys.version.split()[0]}: run make.py with Python 3.11 or newer")
-    if arguments not in (["demo"], ["test"], ["docs"]):
-        sys.exit("usage: python3 make.py demo|test|docs")
+    if arguments[:1] != ["test"] and arguments not in (["demo"], ["docs"]):
+        sys.exit(USAGE)
     install()
+    os.environ["NO_MKDOCS_2_WARNING"] = "1"  # an advertisement of the theme's for its successor
     if arguments == ["demo"]:
         run("dsva", "demo")
-        return
-    os.environ["NO_MKDOCS_2_WARNING"] = "1"  # an advertisement of the theme's for its successor
-    if arguments == ["docs"]:
+    elif arguments == ["docs"]:
         run(*DOCS)
         print(f"built {ROOT / 'site' / 'index.html'}")
-        return
-    for check in CHECKS:
-        run(*check)
+    elif arguments[1:]:
+        run("pytest", *arguments[1:])
+    else:
+        for check in CHECKS:
+            run(*check)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: the AID scenes, where they lie beside the checkout."""
+"""Fixtures shared by all tests: data that lie beside the checkout, for the tests that are about them; and which tests are slow."""
 
 import os
 from collections.abc import Callable
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.helpers.slow import slow_tests
 
 # How long an example takes is a matter of who else computes here.
 settings.register_profile("untimed", deadline=None)
@@ -21,12 +23,13 @@ REAL_DATA = {"aid": AID, "golden": GOLDEN}
 REAL = "real data"
 # They come first, so that no worker is left with one of them when the others have ended.
 LONGEST = ("test_engines.py", "test_demo.py", "test_readme.py")
+SLOW = slow_tests()
 ran_on: set[object] = set()
 
 
 @pytest.fixture(scope="session")
 def aid() -> Path:
-    """Folder of the AID scenes (images/CLASS/*.jpg); tests that need it are counted as skipped where it is missing."""
+    """Folder of the AID scenes (images/CLASS/*.jpg); tests that are about them are counted as skipped where it is missing."""
     if not AID.is_dir():
         pytest.skip(f"AID is not at {AID}")
     return AID
@@ -41,8 +44,11 @@ def golden() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests in the order in which the workers take them up, file by file."""
+    """Put the tests in the order in which the workers take them up, file by file; mark those that tests/slow.md lists."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
+    for item in items:
+        if any(slow.covers(item.nodeid) for slow in SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +67,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail an automatic run that had the real data beside it and did not test on it."""
     # One process of several leaves it to the one that started them; a part of the tests need not have met all data.
-    if hasattr(session.config, "workerinput") or session.config.args == ["tests/slurm"]:
+    config = session.config
+    part = config.args_source is not pytest.Config.ArgsSource.TESTPATHS or config.option.markexpr or config.option.keyword
+    if hasattr(config, "workerinput") or part:
         return
     unused = [name for name, folder in REAL_DATA.items() if folder.is_dir() and name not in ran_on]
     if os.environ.get("CI") and unused and exitstatus == 0:

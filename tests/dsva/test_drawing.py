@@ -32,6 +32,7 @@ from dsva.pictures.lettering import columns, short
 from dsva.protocol.attribute_table import AttributeTable
 from dsva.report.panels import panel
 from tests.helpers.odd_names import ODD, names
+from tests.helpers.programs import ROOT
 
 SQUARE, NOWHERE = "\U000f4320", "\U000f4321"  # for private use: no font of the system has them
 
@@ -107,8 +108,7 @@ def test_no_name_stops_a_picture(given: list[str], tmp_path_factory: pytest.Temp
 
 
 def test_no_picture_is_made_elsewhere() -> None:
-    root = Path(drawing.__file__).parents[2]
-    files = [file for package in ("dsva", "launch", "shards") for file in (root / package).rglob("*.py")]
+    files = [file for package in ("dsva", "launch", "shards") for file in (ROOT / package).rglob("*.py")]
     made = [file.name for file in files if re.search(r"\bFigure\(|savefig|pyplot", file.read_text())]
     assert made == ["drawing.py"]
 

@@ -29,5 +29,5 @@ def draw(folder: Path, each: int, names: Iterable[str] = NAMES) -> Path:
     for name in names:
         (folder / name).mkdir(parents=True)
         for number in range(1, each + 1):
-            (folder / name / f"{name.lower()}_{number:03d}.jpg").write_bytes(scene(name, number))
+            (folder / name / f"{name.lower()}_{number}.jpg").write_bytes(scene(name, number))
     return folder
