@@ -17,7 +17,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 def test_tests_alone_are_all_checks_and_all_tests(ran: list[tuple[str, ...]]) -> None:
     make.main(["test"])
     assert ran == [("install",), *map(tuple, make.CHECKS)]
-    assert {command[0] for command in ran[1:]} == {"ruff", "mypy", "lint-imports", "pytest"}
+    assert {command[0] for command in ran[1:]} == {"ruff", "mypy", "lint-imports", "mkdocs", "pytest"}
 
 
 @pytest.mark.parametrize("given", [["tests/shards"], ["tests/shards/test_order.py::test_part", "-x"], ["-m", "not slow"]])
