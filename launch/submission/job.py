@@ -10,13 +10,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from dsva.exit_codes import DONE, FAULT, MISTAKE, signal_of, stopped_by
 from dsva.files import room_for
 from dsva.own_process import declare_own_process, imported_for_good
 from dsva.processes.environment import SlurmJob, node_name
 from dsva.processes.rendezvous import meet
+from launch import voice
 from launch.jobs.folder import JobFolder
 from launch.jobs.lease import HeldError, Lease
 from launch.jobs.lock import await_earlier
@@ -45,6 +44,7 @@ class Job(Task):
         with ExitStack() as stack:
             lease = None
             try:
+                voice.set_up_job()
                 with room_for(folder.run):
                     if worker.rank == 0:
                         lease = stack.enter_context(Lease(folder, worker))
@@ -74,13 +74,15 @@ def _train(folder: JobFolder, worker: Worker) -> int:
     declare_own_process()
     with imported_for_good():
         from dsva.config import load  # noqa: PLC0415 (slow; a job that is complete needs none of it)
-        from dsva.train.run import run  # noqa: PLC0415
+        from dsva.train.run import run, told  # noqa: PLC0415
 
     config = load(folder.config)
     if worker.rank == 0:
         await_earlier(folder.run)
     store = meet(worker.position, worker.start, folder.path, os.environ)
-    code = run(config, Console(highlight=False, soft_wrap=True))
+    code = run(config)
+    if code == DONE and voice.speaks():
+        voice.show(*told(folder.run))
     del store
     return code
 
