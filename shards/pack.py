@@ -78,6 +78,7 @@ def prepare(source: Source, work: Path, options: Options) -> Plan:
     with suppress(Exception):  # no plan yet, or one that a crash cut off
         before = Plan(work).fingerprint
     plan = write_plan(source, work, options)
+    log.debug("%s: plan %s, %d shards", work, plan.fingerprint, len(plan.cuts()))
     if before != plan.fingerprint:
         left = [path for path in (*work.glob("[0-9]*.*"), *(work / "set").iterdir())]
         if left:

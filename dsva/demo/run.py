@@ -9,6 +9,7 @@ from dsva.config import load
 from dsva.demo.scenes import draw_scenes
 from dsva.report.build import write_report
 from dsva.runs.record import open_record
+from dsva.settings import as_override
 from dsva.studies.ablation import finished
 from dsva.train.run import complete
 from shards.pack import pack
@@ -27,8 +28,8 @@ def run_demo(target: Path, overrides: Sequence[str]) -> tuple[Path, Path]:
         StoppedError: a signal came, and the run that it came in is saved.
     """
     with as_file(files("dsva.demo") / "demo.yaml") as path:
-        final = load(path, (*_places(target), f"eval.validation_run={target / 'validation'}", *overrides))
-        first = load(path, (*_places(target), *overrides, "validation.partition=0", f"run.dir={target / 'validation'}"))
+        final = load(path, (*_places(target), as_override("eval.validation_run", target / "validation"), *overrides))
+        first = load(path, (*_places(target), *overrides, "validation.partition=0", as_override("run.dir", target / "validation")))
     open_record(final).close()  # refuses a folder that cannot be used, before any work
     if not final.data.shards.is_dir():
         log.info("drawing scenes into %s", target / "scenes")
@@ -50,4 +51,4 @@ def _places(target: Path) -> Sequence[str]:
         "classes.splits": scenes / "class_splits.json",
         "run.dir": target / "run",
     }
-    return [f"{key}={path}" for key, path in places.items()]
+    return [as_override(key, path) for key, path in places.items()]

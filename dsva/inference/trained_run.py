@@ -24,6 +24,7 @@ from dsva.runs.checkpoint import Checkpoint, Chosen, best, newest, weights_sha25
 from dsva.runs.gate import admit
 from dsva.runs.progress import gone
 from dsva.runs.record import read_config
+from dsva.settings import as_override
 from shards.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ def evaluate_run(folder: Path, overrides: Sequence[str]) -> None:
         UserError: as `Trained.open`, or a validation run that gamma cannot be taken from.
     """
     with set_environment(os.environ):
-        trained = Trained.open(folder, (*overrides, f"run.dir={folder}"))
+        trained = Trained.open(folder, (*overrides, as_override("run.dir", folder)))
         ranks = Ranks(trained.experiment.config.train.precision)
         model = trained.model.to(ranks.device)
         decisions = evaluate(trained.experiment, model, ranks) | baselines(trained.experiment, model, ranks)

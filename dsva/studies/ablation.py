@@ -15,6 +15,7 @@ from dsva.protocol.experiment import Experiment
 from dsva.protocol.image_sets import MIN_SEEN
 from dsva.run_directory import RESULTS
 from dsva.runs.gate import admit
+from dsva.settings import as_override
 from dsva.tables import Table, percent
 from dsva.train.run import complete
 from shards.errors import UserError
@@ -140,10 +141,12 @@ def _row(path: Path, overrides: Sequence[str], base: Config, variant: Variant, s
     folder = base.run.dir / variant.name.replace(" ", "_")
     given = (*overrides, *variant.changes)
     validation = folder / "validation"
-    gamma = (f"eval.validation_run={validation}",) if validated else ()
+    gamma = (as_override("eval.validation_run", validation),) if validated else ()
     numbers = range(base.run.seed, base.run.seed + seeds)
-    runs = tuple(load(path, (*given, *gamma, f"run.seed={seed}", f"run.dir={folder / f'seed_{seed}'}")) for seed in numbers)
-    return Row(variant, load(path, (*given, "validation.partition=0", f"run.dir={validation}")) if validated else None, runs)
+    places = ((f"run.seed={seed}", as_override("run.dir", folder / f"seed_{seed}")) for seed in numbers)
+    runs = tuple(load(path, (*given, *gamma, *place)) for place in places)
+    tried = (*given, "validation.partition=0", as_override("run.dir", validation))
+    return Row(variant, load(path, tried) if validated else None, runs)
 
 
 def finished(config: Config) -> bool:

@@ -19,6 +19,7 @@ from dsva.files import write_atomically
 from dsva.protocol.experiment import Experiment
 from dsva.run_directory import RESULTS
 from dsva.runs.gate import admit
+from dsva.settings import as_override
 from dsva.studies.ablation import finished
 from dsva.tables import Table, percent
 from dsva.train.run import complete
@@ -80,7 +81,7 @@ def _changes(grid: Mapping[str, Sequence[str]]) -> list[list[str]]:
 
 def _point(path: Path, overrides: Sequence[str], base: Config, changes: tuple[str, ...]) -> Point:
     folder = base.run.dir / Point(changes, ()).name
-    places = [(f"validation.partition={part}", f"run.dir={folder / f'partition_{part}'}") for part in PARTITIONS]
+    places = [(f"validation.partition={part}", as_override("run.dir", folder / f"partition_{part}")) for part in PARTITIONS]
     return Point(changes, tuple(load(path, (*overrides, *changes, *place)) for place in places))
 
 
@@ -91,7 +92,8 @@ def _write(path: Path, overrides: Sequence[str], base: Config, points: Sequence[
     best = points[max(range(len(points)), key=lambda place: (means[place], -place))]
     told = {"head": head, "changes": list(best.changes), "runs": [str(config.run.dir.relative_to(folder)) for config in best.runs]}
     write_atomically(folder / CHOICE, json.dumps(told, indent=1) + "\n")
-    final = load(path, (*overrides, *best.changes, f"eval.validation_run={folder}", f"run.dir={folder / 'final'}"))
+    places = (as_override("eval.validation_run", folder), as_override("run.dir", folder / "final"))
+    final = load(path, (*overrides, *best.changes, *places))
     write_atomically(folder / CHOSEN, dump(final))
     rows = [
         [point.name + (" (chosen)" if point is best else ""), *map(percent, scores), percent(mean)]

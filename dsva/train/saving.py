@@ -61,7 +61,7 @@ class Saver:
         self._pending: _Pending | None = None
         self.seconds = 0.0
         self._begun = 0.0
-        self._keeper = Keeper(self._folder, config, log.warning)
+        self._keeper = Keeper(self._folder, config)
         # The best score, and the step that had it.
         self._best: tuple[float, int] = ranks.broadcast(self._keeper.best_there() if ranks.rank == 0 else None)
 
@@ -120,6 +120,7 @@ class Saver:
         if score is not None and self.improves(score):
             self._best = (score, step)
         if self._ranks.rank == 0:
+            log.debug("%s is whole after %.2f s", pending.final, self.seconds)
             note_saved(self._run, step)
             self._keeper.keep(self._best, step, pending.sound)
         return True

@@ -61,8 +61,9 @@ def export(
     """Write the trained model by itself, for `DSVA.from_pretrained`: model.safetensors, config.json and a model card, README.md."""
     from dsva.inference.trained_run import Trained
     from dsva.runs import checkpoint
+    from dsva.settings import as_override
 
-    trained = Trained.open(run_dir, (f"run.dir={run_dir}",), checkpoint.best if best else checkpoint.newest)
+    trained = Trained.open(run_dir, (as_override("run.dir", run_dir),), checkpoint.best if best else checkpoint.newest)
     trained.export(target)
     voice.show(f"{target}: the model after {trained.checkpoint.step:,} steps")
 

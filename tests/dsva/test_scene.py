@@ -139,7 +139,7 @@ def test_control_points_and_bands_in_another_order_come_through(
         file.write(np.moveaxis(reversed_, 2, 0))
     made = map_scene(viewer, path, tmp_path / "map", SIDE, SIDE)
     np.testing.assert_array_equal(made.classes, plain.classes)
-    assert said.getvalue().startswith("INFO: bands 3, 2, 1 are red, green and blue, as the file says\n")
+    assert "\nINFO: bands 3, 2, 1 are red, green and blue, as the file says\n" in said.getvalue()
     with rasterio.open(tmp_path / "map" / MAP) as read:
         placed, system = read.gcps
     assert [(p.row, p.col, p.x, p.y) for p in placed] == [(p.row / SIDE, p.col / SIDE, p.x, p.y) for p in points]
