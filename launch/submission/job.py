@@ -3,6 +3,7 @@
 Nothing about resuming is in the pickle: every start looks up the newest complete checkpoint, whatever ended the last.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -23,6 +24,8 @@ from launch.jobs.worker import Worker
 from launch.slurm.client import release_held
 from launch.slurm.task import Task, start_again
 from shards.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Job(Task):
             except UserError as error:
                 if not isinstance(error, HeldError):
                     folder.fail(str(error), MISTAKE)
-                print(f"error: {error}", file=sys.stderr, flush=True)
+                log.error(str(error))
                 sys.exit(MISTAKE)
             except Exception as error:
                 folder.fail(f"rank {worker.rank} on {node_name()}: {type(error).__name__}: {_first_line(error)}", FAULT)
@@ -91,9 +94,9 @@ def _look_after_others(job: SlurmJob | None) -> None:
     """Let the other tasks of a finished task's array go, should Slurm hold one."""
     try:
         if job and job.array and (held := release_held({job.array})):
-            print(f"{held} tasks of job array {job.array} were held because a node had refused them, and are released", flush=True)
+            log.info("%d tasks of job array %s were held because a node had refused them, and are released", held, job.array)
     except UserError as error:
-        print(error, file=sys.stderr, flush=True)
+        log.warning(str(error))
 
 
 def _scores(run: Path) -> dict[str, list[float | None]]:

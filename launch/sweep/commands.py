@@ -128,7 +128,8 @@ def table(
     if style == "terminal":
         voice.show(made)
         return
-    print(made.markdown() if style == "markdown" else as_csv(made) if style == "csv" else as_latex(made), end="")
+    text = made.markdown() if style == "markdown" else as_csv(made) if style == "csv" else as_latex(made)
+    voice.show(text.removesuffix("\n"))
     if style == "csv":  # which has no place for it
         log.info(made.note)
 

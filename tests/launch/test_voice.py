@@ -67,7 +67,7 @@ def dsva(*arguments: object) -> Result:
 def test_names_are_names_in_every_message_and_answer(data: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = Path("[/v]x :x: %s")
-    trained = dsva("train", data.config, f"run.dir='{folder}'")
+    trained = dsva("train", str(data.config), f"run.dir='{folder}'")
     assert (trained.exit_code, f"written: {folder}/results.json" in trained.stdout) == (0, True)
     assert "starting from step 0\nstep 1  loss/total" in trained.stderr
     [checkpoint] = (folder / "checkpoints").iterdir()
@@ -231,7 +231,7 @@ run(load(Path({str(data.config)!r}), [{f"run.dir={tmp_path / 'R'}"!r}]))
 
 def test_on_a_terminal_a_bar_is_drawn_and_messages_stay_whole(data: Noise, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "launch", "train", data.config, f"run.dir={tmp_path / ('long' * 40)}"]
+    command = [sys.executable, "-m", "launch", "train", str(data.config), f"run.dir={tmp_path / ('long' * 40)}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "80"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=theirs) as process:
         os.close(theirs)
@@ -253,7 +253,7 @@ def test_on_a_terminal_a_bar_is_drawn_and_messages_stay_whole(data: Noise, tmp_p
 
 
 def test_what_cannot_be_said_ends_nothing(data: Noise, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = [sys.executable, "-m", "launch", "train", data.config, f"run.dir={tmp_path / 'R'}"]
+    command = [sys.executable, "-m", "launch", "train", str(data.config), f"run.dir={tmp_path / 'R'}"]
     with Path("/dev/full").open("wb") as full:
         subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, stderr=full, stdout=subprocess.DEVNULL)
     assert (tmp_path / "R" / "results.json").is_file()
