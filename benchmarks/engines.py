@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from benchmarks.together import Together
 from dsva.config import Config, load
@@ -45,7 +44,7 @@ def measure(overrides: list[str]) -> None:
 
 def _measure(config: Config, experiment: Experiment) -> None:
     ranks = Ranks(config.train.precision, deepspeed=deepspeed_settings(config))
-    trainer = Trainer(experiment, ranks, Console(stderr=True), Phases(ranks.device))
+    trainer = Trainer(experiment, ranks, Phases(ranks.device))
     seconds, started = [], time.perf_counter()
     for batch in trainer.batches():
         trainer.step(batch)

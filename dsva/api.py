@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dsva.config import Config
 from dsva.config import load as load_config
+from dsva.exit_codes import signal_of
 from dsva.run_directory import RESULTS
 from shards.errors import UserError
 from shards.index import ShardSet
@@ -91,8 +92,6 @@ def fit(config: Config | Path | str, overrides: Sequence[str] = (), *, from_scra
         UserError: anything that is wrong with what was given, before the first step; or bad steps without end.
         StoppedError: the program's own handler of the signal came back; the same call continues the run.
     """
-    from rich.console import Console
-
     from dsva.train.run import run
     from dsva.train.stopping import StoppedError
 
@@ -101,9 +100,9 @@ def fit(config: Config | Path | str, overrides: Sequence[str] = (), *, from_scra
             raise UserError(f"overrides {' '.join(overrides)} are for a file: change the configuration that is given")
     else:
         config = load_config(config, overrides)
-    if code := run(config, Console(), from_scratch):
-        signal.raise_signal(code - 128)
-        raise StoppedError(code - 128)
+    if stopped := signal_of(run(config, from_scratch)):
+        signal.raise_signal(stopped)
+        raise StoppedError(stopped)
     return read_results(config.run.dir)
 
 

@@ -5,6 +5,7 @@ file, `FolderOrHubId` marks names that may be a folder's.
 """
 
 import difflib
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,11 @@ def read_values(file: Path, overrides: Sequence[str]) -> dict[str, Any]:
     for override in overrides:
         _put(values, override)
     return values
+
+
+def as_override(key: str, value: str | Path) -> str:
+    """Return the override that gives `key` this very text, whatever it would be as YAML."""
+    return f"{key}={json.dumps(str(value), ensure_ascii=False)}"
 
 
 def checked(kind: type[S], values: Any, source: str) -> S:

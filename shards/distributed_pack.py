@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-
 from shards.errors import UserError
 from shards.index_fragments import forget_index_fragment
 from shards.jobs import in_order
@@ -32,7 +30,7 @@ class DistributedPack:
     shards: list[list[int]]
 
 
-def plan_parts(source: Source, target: Path, options: Options, count: int, skip_bad: bool, console: Console) -> DistributedPack:
+def plan_parts(source: Source, target: Path, options: Options, count: int, skip_bad: bool) -> DistributedPack:
     """Plan the packing of a source into `target`, or what is left of it, in at most `count` parts.
 
     Shards that met bad images count as unfinished unless `skip_bad` is given: the images may have been mended. No part
@@ -43,9 +41,9 @@ def plan_parts(source: Source, target: Path, options: Options, count: int, skip_
     """
     try:
         with working_folder(target) as work:
-            plan = prepare(source, work, options, console)
+            plan = prepare(source, work, options)
             todo = unfinished(work, retry_bad=not skip_bad)
-            say_continuing(work, len(todo), len(plan.cuts()), console)
+            say_continuing(work, len(todo), len(plan.cuts()))
             for shard in todo:
                 forget_index_fragment(work, shard)
     except (OSError, sqlite3.Error) as error:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
 
 from shards.difference_hashes import Hashes, Places, alike_pairs, bounded
 from shards.duplicates import exact_copies
@@ -69,16 +68,13 @@ class NearDuplicate(NamedTuple):
         return self.exact or self.correlation >= SAME_SCENE
 
 
-def near_duplicates(
-    sets: Sequence[ShardSet], distance: int, workers: int = 1, console: Console | None = None
-) -> tuple[list[NearDuplicate], int]:
+def near_duplicates(sets: Sequence[ShardSet], distance: int, workers: int = 1) -> tuple[list[NearDuplicate], int]:
     """Find the pairs within one set, or, of several, those between different ones.
 
     Args:
         sets: opened.
         distance: bits in which hashes may differ.
         workers: threads.
-        console: shows progress.
 
     Returns:
         All pairs that the hashes find, by bits and then from the highest correlation, of which `NearDuplicate.same_scene` tells
@@ -89,7 +85,7 @@ def near_duplicates(
         UserError: too many pairs have equal hashes, or an image is damaged.
     """
     alike, distance = _alike(sets, distance)
-    greys = _greys(sets, sorted({sample for pair in alike for sample in (pair.first, pair.second)}), workers, console)
+    greys = _greys(sets, sorted({sample for pair in alike for sample in (pair.first, pair.second)}), workers)
     with ThreadPoolExecutor(workers) as pool:
         found = pool.map(lambda pair: correlation(greys[pair.first], greys[pair.second]), alike)
         pairs = [NearDuplicate(*pair, value, exact=False) for pair, value in zip(alike, found, strict=True)]
@@ -125,12 +121,12 @@ def _structure(grey: Grey, side: int) -> NDArray[np.float32]:
     return structure
 
 
-def _greys(sets: Sequence[ShardSet], samples: Sequence[Sample], workers: int, console: Console | None) -> dict[Sample, Grey]:
+def _greys(sets: Sequence[ShardSet], samples: Sequence[Sample], workers: int) -> dict[Sample, Grey]:
     sizes = [int(sets[sample.place].records["length"][sample.id]) for sample in samples]
     with ExitStack() as stack:
         readers = [stack.enter_context(Reader(shards)) for shards in sets]
         pool = stack.enter_context(ThreadPoolExecutor(workers))
-        advance = stack.enter_context(progress_bar(console, "comparing", sum(sizes)))
+        advance = stack.enter_context(progress_bar("comparing", sum(sizes)))
         greys = {}
         for sample, grey, size in zip(samples, pool.map(partial(_grey, readers), samples), sizes, strict=True):
             greys[sample] = grey

@@ -10,13 +10,12 @@ So an interrupted packing continues with the shards that are not finished, and t
 """
 
 import json
+import logging
 import os
 import sqlite3
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-
-from rich.console import Console
 
 from shards.description import Shard
 from shards.errors import UserError
@@ -31,6 +30,7 @@ from shards.tar import TarWriter
 from shards.work import working_folder
 
 SHARD_BYTES = 256 << 20
+log = logging.getLogger(__name__)
 
 
 def pack(
@@ -42,7 +42,6 @@ def pack(
     resize: int | None = None,
     skip_bad: bool = False,
     max_pixels: int = MAX_PIXELS,
-    console: Console | None = None,
 ) -> PackReport:
     """Pack a source into a new shard set; called again after an interruption, continue it.
 
@@ -54,7 +53,6 @@ def pack(
         resize: scale images so that their shorter side has this many pixels.
         skip_bad: leave out images that cannot be packed, and list them in made.json.
         max_pixels: refuse images with more.
-        console: shows progress.
 
     Raises:
         UserError: the target exists, an option or the source is wrong, there are bad images, or the disk fails.
@@ -63,14 +61,14 @@ def pack(
         raise UserError(f"shard size {shard_bytes}, resize {resize} and largest image {max_pixels} must be at least 1")
     try:
         with working_folder(target) as work:
-            prepare(source, work, Options(shard_bytes, resize, max_pixels), console)
-            _pack_shards(work, workers, skip_bad, console)
+            prepare(source, work, Options(shard_bytes, resize, max_pixels))
+            _pack_shards(work, workers, skip_bad)
             return merge(work, target, skip_bad)
     except (OSError, sqlite3.Error) as error:
         raise UserError(f"packing into {target} failed ({error}): mend that and give the same command to continue") from error
 
 
-def prepare(source: Source, work: Path, options: Options, console: Console | None = None) -> Plan:
+def prepare(source: Source, work: Path, options: Options) -> Plan:
     """Write the plan; keep the shards that are finished only if it is the plan they were made by.
 
     Raises:
@@ -80,10 +78,11 @@ def prepare(source: Source, work: Path, options: Options, console: Console | Non
     with suppress(Exception):  # no plan yet, or one that a crash cut off
         before = Plan(work).fingerprint
     plan = write_plan(source, work, options)
+    log.debug("%s: plan %s, %d shards", work, plan.fingerprint, len(plan.cuts()))
     if before != plan.fingerprint:
         left = [path for path in (*work.glob("[0-9]*.*"), *(work / "set").iterdir())]
-        if left and console:
-            console.print(f"The source or the options have changed since {work} was begun: packing starts over.", markup=False)
+        if left:
+            log.info("The source or the options have changed since %s was begun: packing starts over.", work)
         for path in left:
             path.unlink()
     return plan
@@ -104,18 +103,18 @@ def packed(work: Path, number: int) -> IndexFragment | None:
     return fragment if tar.is_file() and tar.stat().st_size == fragment.shard.size else None
 
 
-def _pack_shards(work: Path, workers: int, skip_bad: bool, console: Console | None) -> None:
+def _pack_shards(work: Path, workers: int, skip_bad: bool) -> None:
     cuts, todo = Plan(work).cuts(), unfinished(work, retry_bad=not skip_bad)
-    say_continuing(work, len(todo), len(cuts), console)
-    with progress_bar(console, "packing", sum(cuts[shard].bytes for shard in todo)) as advance:
+    say_continuing(work, len(todo), len(cuts))
+    with progress_bar("packing", sum(cuts[shard].bytes for shard in todo)) as advance:
         for shard in in_order(partial(pack_shard, work), todo, workers):
             advance(cuts[shard].last - cuts[shard].first, cuts[shard].bytes)
 
 
-def say_continuing(work: Path, todo: int, count: int, console: Console | None) -> None:
+def say_continuing(work: Path, todo: int, count: int) -> None:
     """Say that `todo` of `count` shards are still to be made, if that is not all."""
-    if console and todo < count:
-        console.print(f"Continuing {work}: {count - todo} of {count} shards are finished.", markup=False)
+    if todo < count:
+        log.info("Continuing %s: %d of %d shards are finished.", work, count - todo, count)
 
 
 def pack_shard(work: Path, number: int) -> int:

@@ -1,5 +1,6 @@
 """An index from the tars alone: for a set whose index was lost, and for WebDatasets that were written elsewhere."""
 
+import logging
 import os
 import shutil
 from collections import Counter
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import xxhash
-from rich.console import Console
 
 from shards.description import INDEX, KEYS, MADE, SET, Shard, write_description
 from shards.errors import UserError
@@ -33,6 +33,7 @@ from shards.split_words import refuse_unknown, split_word
 from shards.tally import Tally
 
 _SHOWN = 3
+log = logging.getLogger(__name__)
 
 
 def rebuild(
@@ -41,7 +42,6 @@ def rebuild(
     level: int | None = None,
     workers: int = 1,
     max_pixels: int = MAX_PIXELS,
-    console: Console | None = None,
 ) -> ShardSet:
     """Write index.bin, keys.txt and set.json for the tars in a folder, and open the set.
 
@@ -53,7 +53,6 @@ def rebuild(
         level: of the class folders in the tars, where they alone tell the classes; found if not given.
         workers: processes.
         max_pixels: refuse images with more.
-        console: shows progress, and what was found beside images.
 
     Raises:
         UserError: there is no tar, one is damaged, or a sample has no usable image or class.
@@ -65,17 +64,17 @@ def rebuild(
     try:
         with _beside(root) as folder:
             of_tars, notes = splits_of([path.name for path in tars])
-            _scan_all(tars, of_tars, folder, workers, max_pixels, console)
+            _scan_all(tars, of_tars, folder, workers, max_pixels)
             notes += _write(folder, len(tars), level, beside)
             for name in (INDEX, KEYS, SET):
                 (folder / name).replace(root / name)
             sync(root)
     except OSError as error:
         raise UserError(f"the index of {root} cannot be rebuilt ({error}): mend that and try again") from error
-    if console:
-        lines = [f"no images: {counted(Counter(beside.counts))}"] if beside.counts else []
-        for line in (*lines, *(f"note: {note}" for note in (*beside.notes(), *notes))):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if beside.counts:
+        log.info("no images: %s", counted(Counter(beside.counts)))
+    for note in (*beside.notes(), *notes):
+        log.info("note: %s", note)
     return ShardSet.open(root)
 
 
@@ -101,11 +100,9 @@ def _tars(root: Path) -> list[Path]:
     return tars
 
 
-def _scan_all(
-    tars: list[Path], splits: Mapping[str, str], folder: Path, workers: int, max_pixels: int, console: Console | None
-) -> None:
+def _scan_all(tars: list[Path], splits: Mapping[str, str], folder: Path, workers: int, max_pixels: int) -> None:
     sizes = [path.stat().st_size for path in tars]
-    with progress_bar(console, "indexing", sum(sizes)) as advance:
+    with progress_bar("indexing", sum(sizes)) as advance:
         jobs = ((number, path, splits.get(path.name, "")) for number, path in enumerate(tars))
         for count, size in zip(in_order(partial(_scan, folder, max_pixels), jobs, workers), sizes, strict=True):
             advance(count, size)

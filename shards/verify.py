@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
-from rich.console import Console
 
 from shards.description import MADE, SET, Shard, read_description, read_digested
 from shards.errors import UserError
@@ -24,13 +23,12 @@ from shards.sources.tar_files import tar_files
 _SHOWN = 20
 
 
-def verify(root: Path, workers: int = 1, console: Console | None = None) -> list[str]:
+def verify(root: Path, workers: int = 1) -> list[str]:
     """Compare every byte of a set with its hashes, and every sample with the index.
 
     Args:
         root: folder of the set.
         workers: processes.
-        console: shows progress.
 
     Returns:
         One sentence a finding, naming shard and sample; empty where the set is whole.
@@ -40,7 +38,7 @@ def verify(root: Path, workers: int = 1, console: Console | None = None) -> list
     except UserError as error:
         return [str(error)]
     findings = check_index(root)
-    with progress_bar(console, "verifying", sum(shard.size for shard in description.shards)) as advance:
+    with progress_bar("verifying", sum(shard.size for shard in description.shards)) as advance:
         checked = check_shards(root, range(len(description.shards)), workers)
         for shard, found in zip(description.shards, checked, strict=True):
             findings += found

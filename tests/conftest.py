@@ -1,12 +1,14 @@
 """Fixtures shared by all tests: data that lie beside the checkout, for the tests that are about them; and which tests are slow."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.helpers.heard import heard
 from tests.helpers.slow import slow_tests
 
 # How long an example takes is a matter of who else computes here.
@@ -25,6 +27,13 @@ REAL = "real data"
 LONGEST = ("test_engines.py", "test_demo.py", "test_readme.py")
 SLOW = slow_tests()
 ran_on: set[object] = set()
+
+
+@pytest.fixture
+def said() -> Iterator[StringIO]:
+    """What the packages say during the test, see `heard`."""
+    with heard() as text:
+        yield text
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from rich.console import Console
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
@@ -44,7 +43,7 @@ def measure(overrides: list[str]) -> None:
 
 def _measure(config: Config, experiment: Experiment) -> None:
     ranks = Ranks(config.train.precision)
-    trainer = Trainer(experiment, ranks, Console(stderr=True), Phases(ranks.device))
+    trainer = Trainer(experiment, ranks, Phases(ranks.device))
     reduced: list[int] = []
     if isinstance(trainer.engine.model, DistributedDataParallel):
 

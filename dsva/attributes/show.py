@@ -1,11 +1,11 @@
 """Looking at an attribute table: a heat map, and which classes have nearly the same row."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.text import Text
 
 from dsva.pictures.drawing import picture
@@ -39,24 +39,24 @@ def similar(table: AttributeTable, count: int = NEAREST) -> dict[str, tuple[Neig
     }
 
 
-def print_table(table: AttributeTable, console: Console) -> None:
-    """Print the heat map, a character an attribute, each column from its lowest to its highest; and the most similar classes."""
+def shown(table: AttributeTable) -> Iterator[str | Text | Table]:
+    """Yield the heat map, a character an attribute, each column from its lowest to its highest; then the most similar classes."""
     names = [short(name) for name in table.classes]
     wide = max(map(columns, names))
     for group, places in table.groups.items():
-        console.print(f"{group}: {', '.join(table.names[place] for place in places)}", highlight=False, markup=False)
+        yield f"{group}: {', '.join(table.names[place] for place in places)}"
     cells = (_spread(table.matrix) * (len(SHADES) - 1)).round().astype(int)
-    for shown, strengths in zip(names, cells, strict=True):
+    for name, strengths in zip(names, cells, strict=True):
         groups = ["".join(SHADES[strengths[place]] for place in places) for places in table.groups.values()]
-        console.print(Text(f"{' ' * (wide - columns(shown))}{shown} |{'|'.join(groups)}|"), no_wrap=True, overflow="ellipsis")
+        yield Text(f"{' ' * (wide - columns(name))}{name} |{'|'.join(groups)}|", no_wrap=True, overflow="ellipsis")
     rows = [[name, *(f"{near.name} {near.cosine:+.2f}" for near in nearest)] for name, nearest in similar(table).items()]
     heads = ("class", *(("nearest", "second", "third")[: len(rows[0]) - 1]))
-    console.print(Table("Most similar classes", heads, rows, "Cosine of the rows, each attribute's mean taken away.").rich())
+    yield Table("Most similar classes", heads, rows, "Cosine of the rows, each attribute's mean taken away.")
     for equal in alike(table.matrix, table.classes):
-        console.print(Text(f"equal rows, which no score can tell apart: {listed(equal)}"))
+        yield f"equal rows, which no score can tell apart: {listed(equal)}"
     if same := unvarying(table.matrix):
-        console.print(Text(f"the same in all classes, {len(same)} attributes: {listed([table.names[place] for place in same])}"))
-    console.print(f"{table.path}: {_told(table)}", highlight=False, markup=False)
+        yield f"the same in all classes, {len(same)} attributes: {listed([table.names[place] for place in same])}"
+    yield f"{table.path}: {_told(table)}"
 
 
 def draw_table(table: AttributeTable, path: Path) -> None:

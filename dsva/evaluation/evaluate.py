@@ -1,13 +1,12 @@
 """Scoring a model on the test images of an experiment, on all ranks."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.markup import escape
 from torch import Tensor
 
 from dsva.config import EvalConfig
@@ -27,11 +26,13 @@ from dsva.pixels import eval_pixels
 from dsva.processes.ranks import Ranks
 from dsva.protocol.experiment import Experiment
 from dsva.run_directory import DECISIONS, ENVIRONMENT, METRICS, RESULTS
+from dsva.tables import Table
 from dsva.usage import summed_up
 from shards.loader import Batch
 from shards.order import Ids
 
 TABLES = (summary, confidence, per_class)
+log = logging.getLogger(__name__)
 
 
 def evaluate(experiment: Experiment, model: DSVA, ranks: Ranks, between: Between = lambda: None) -> dict[str, Decisions]:
@@ -82,8 +83,8 @@ def check_gamma(experiment: Experiment) -> None:
         choose_gamma(experiment.config.eval, head, made)
 
 
-def report(experiment: Experiment, decisions: dict[str, Decisions], made: Provenance, console: Console) -> Results:
-    """Measure the decisions of heads and baselines; write results.json, decisions, tables and pictures; print the table."""
+def report(experiment: Experiment, decisions: dict[str, Decisions], made: Provenance) -> Results:
+    """Measure the decisions of heads and baselines; write results.json, decisions, tables and pictures."""
     config, sets, folder = experiment.config, experiment.sets, experiment.config.run.dir
     gammas = {source: _gamma(config.eval, source, made) for source in decisions}
     measured = {source: measure(decided, sets.classes, *gammas[source]) for source, decided in decisions.items()}
@@ -98,13 +99,16 @@ def report(experiment: Experiment, decisions: dict[str, Decisions], made: Proven
     write_atomically(folder / "results.md", "\n".join(table(results).markdown() for table in TABLES))
     results.write(folder / RESULTS)  # last of the figures: it says that all are there
     for name, draw in _pictures(experiment, decisions, {name: gamma for name, (gamma, _) in gammas.items()}):
-        _draw(folder / name, draw, console)
-    for table in TABLES[:2]:
-        console.print(table(results).rich())
-    if made.cost:
-        console.print(spent(made.cost))
-    console.print(f"written: {folder / RESULTS}, results.md and pictures beside it", markup=False, soft_wrap=True)
+        _draw(folder / name, draw)
     return results
+
+
+def told(run: Path) -> list[Table | str]:
+    """Return what a command answers when a run is scored."""
+    results = Results.read(run / RESULTS)
+    cost = results.provenance.cost
+    written = f"written: {run / RESULTS}, results.md and pictures beside it"
+    return [*(table(results) for table in TABLES[:2]), *([spent(cost)] if cost else []), written]
 
 
 def _pictures(
@@ -128,7 +132,7 @@ def _pictures(
     yield "seen_unseen.png", partial(draw_curve, curves=curves, title=f"{experiment.split.name}: seen against unseen over gamma")
 
 
-def _draw(path: Path, draw: Callable[[Path], None], console: Console) -> None:
+def _draw(path: Path, draw: Callable[[Path], None]) -> None:
     """Draw a picture in place of an older one. The figures are written by now: without it, nothing is lost but a picture.
 
     Raises:
@@ -140,8 +144,8 @@ def _draw(path: Path, draw: Callable[[Path], None], console: Console) -> None:
     except NoRoomError:
         raise
     except Exception as error:  # whatever names and numbers make the drawing library trip over
-        why = f"{path} could not be drawn ({type(error).__name__}: {error}): the figures are whole, `dsva eval` draws it again"
-        console.print(f"[bold yellow]warning:[/] {escape(why)}", soft_wrap=True)
+        why = f"{type(error).__name__}: {error}"
+        log.warning("%s could not be drawn (%s): the figures are whole, `dsva eval` draws it again", path, why)
 
 
 def _gamma(config: EvalConfig, source: str, made: Provenance) -> tuple[float, str]:

@@ -36,6 +36,7 @@ class Scene:
         opened: rasterio's dataset.
         bands: that are red, green and blue, counted from 1.
         notes: what was taken as what, in sentences for the user.
+        warnings: what may be wrong with that.
         picture: the whole scene, RGB, at most THUMBNAIL pixels a side.
     """
 
@@ -43,6 +44,7 @@ class Scene:
     opened: Any
     bands: tuple[int, int, int]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
     picture: Pixels
 
     @property
@@ -140,7 +142,7 @@ def _scene(path: Path, opened: Any) -> Scene:
     shape = (3, max(1, round(opened.height * scale)), max(1, round(opened.width * scale)))
     picture = np.moveaxis(opened.read(bands, out_shape=shape), 0, 2)
     mask = opened.read_masks(bands, out_shape=shape).any(0)
-    return Scene(path, opened, bands, (how, _where(opened), *_without_data(path, opened, bands, mask)), picture)
+    return Scene(path, opened, bands, (how, _where(opened)), tuple(_without_data(path, opened, bands, mask)), picture)
 
 
 def _bands(path: Path, opened: Any) -> tuple[tuple[int, int, int], str]:
@@ -201,4 +203,4 @@ def _without_data(path: Path, opened: Any, bands: tuple[int, int, int], mask: ND
         by = f"no-data value {opened.nodata:g}; if that is a colour, remove it with `gdal_edit.py -unsetnodata {path}`"
     else:
         by = "mask; if that is wrong, write the scene anew with `gdal_translate -mask none`"
-    yield f"warning: {100 * share:.0f} % of the scene has no data by its {by}"
+    yield f"{100 * share:.0f} % of the scene has no data by its {by}"

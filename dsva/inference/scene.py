@@ -1,6 +1,6 @@
 """Class maps of large GeoTIFF scenes: windows slide over the scene, and every cell gets the class that its windows favour."""
 
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -27,6 +27,7 @@ MAP, PICTURE = "classes.tif", "classes.png"
 NO_CLASS = 255
 MAX_CELLS = 50_000_000  # of the map, times candidates: what is added up in memory
 _COLORS = "tab20"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +51,7 @@ class ClassMap:
         return {self.names[place]: float(counts[place] / counts.sum()) for place in order if counts[place]}
 
 
-def map_scene(
-    viewer: Viewer, scene: Path, target: Path, window: int, stride: int, say: Callable[[str], None] = lambda _: None
-) -> ClassMap:
+def map_scene(viewer: Viewer, scene: Path, target: Path, window: int, stride: int) -> ClassMap:
     """Write the class map of a scene into the folder `target`, as GeoTIFF with its colours, and as a picture with a legend.
 
     Args:
@@ -61,7 +60,6 @@ def map_scene(
         target: folder; made if need be.
         window: side of what the model sees at a time, pixels of the scene.
         stride: step from window to window, and side of a cell of the map, pixels of the scene.
-        say: is told, before the work, what of the scene is taken as what.
 
     Raises:
         UserError: no such GeoTIFF, a damaged one, one that is smaller than a window or has no data, too many cells, or
@@ -78,7 +76,9 @@ def map_scene(
     with open_scene(scene) as opened:
         _check(opened, window, stride, len(viewer.classifier.names))
         for note in opened.notes:
-            say(note)
+            log.info(note)
+        for warning in opened.warnings:
+            log.warning(warning)
         made = _classified(viewer, opened, window, stride)
         place, thumbnail = opened.place(stride), opened.picture
     if not made.windows:

@@ -1,13 +1,11 @@
 """Runs that have been trained: their experiment, their model, and scoring them again."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-
-from rich.console import Console
-from rich.markup import escape
 
 from dsva.evaluation.baselines import baselines
 from dsva.evaluation.evaluate import evaluate, report
@@ -26,7 +24,10 @@ from dsva.runs.checkpoint import Checkpoint, Chosen, best, newest, weights_sha25
 from dsva.runs.gate import admit
 from dsva.runs.progress import gone
 from dsva.runs.record import read_config
+from dsva.settings import as_override
 from shards.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Trained:
         model: with the running mean of the weights, where the run kept one.
         checkpoint: where the weights come from.
         weights: what tells them from others.
-        warnings: sentences on what is not as it should be with the checkpoints; they were printed, too.
+        warnings: sentences on what is not as it should be with the checkpoints; they were logged, too.
     """
 
     experiment: Experiment
@@ -54,7 +55,7 @@ class Trained:
         Args:
             folder: of the run.
             overrides: as on the command line.
-            choose: the checkpoint, from the folder of all. If it is not the one that should have been it, standard error tells.
+            choose: the checkpoint, from the folder of all. If it is not the one that should have been it, a warning tells.
 
         Raises:
             UserError: no run, no complete checkpoint, or a configuration or data that is not what it was trained with.
@@ -74,8 +75,8 @@ class Trained:
         warnings = (*unused, *(gone(folder) if choose is newest else ()), *checkpoint.notes)
         if unused:
             warnings = (*warnings, f"what follows is of the weights after step {checkpoint.step}, in {checkpoint.path}")
-        if os.environ.get("RANK", "0") == "0":
-            _warn(warnings)
+        for sentence in warnings:
+            log.warning(sentence)
         weights = Weights(checkpoint.step, checkpoint.sha256, weights_sha256(model))
         return cls(experiment, model, checkpoint, weights, warnings)
 
@@ -122,24 +123,17 @@ class Trained:
         return results if results and results.provenance.checkpoint_sha256 == self.checkpoint.sha256 else None
 
 
-def evaluate_run(folder: Path, overrides: Sequence[str], console: Console) -> None:
-    """Score a run on its test images: table, pictures and results.json.
+def evaluate_run(folder: Path, overrides: Sequence[str]) -> None:
+    """Score a run on its test images: tables, pictures and results.json.
 
     Raises:
         UserError: as `Trained.open`, or a validation run that gamma cannot be taken from.
     """
     with set_environment(os.environ):
-        trained = Trained.open(folder, (*overrides, f"run.dir={folder}"))
+        trained = Trained.open(folder, (*overrides, as_override("run.dir", folder)))
         ranks = Ranks(trained.experiment.config.train.precision)
         model = trained.model.to(ranks.device)
         decisions = evaluate(trained.experiment, model, ranks) | baselines(trained.experiment, model, ranks)
         made = provenance(trained.experiment, trained.weights, str(ranks.device))
-        ranks.on_rank_0(lambda: report(trained.experiment, decisions, made, console))
+        ranks.on_rank_0(lambda: report(trained.experiment, decisions, made))
         ranks.close()
-
-
-def _warn(sentences: Sequence[str]) -> None:
-    # Not where a command prints what other programs read.
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    for sentence in sentences:
-        console.print(f"[bold yellow]warning:[/] {escape(sentence)}")

@@ -4,6 +4,7 @@ The environment decides how many there are (torchrun, accelerate launch and srun
 `dsva.processes.joining.set_environment`.
 """
 
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,8 @@ from torch import Tensor
 from dsva.own_process import imported_for_good
 from dsva.processes.joining import join
 from shards.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 class Ranks:
@@ -69,6 +72,7 @@ class Ranks:
         self.world_size: int = self.accelerator.num_processes
         self.device: torch.device = self.accelerator.device
         assert self.world_size == world_size, "Accelerate counts the processes differently"
+        log.debug("rank %d of %d, on %s", self.rank, self.world_size, self.device)
 
     def all_sum(self, values: Tensor) -> Tensor:
         """Return the sum of `values` over all ranks."""

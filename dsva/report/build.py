@@ -32,6 +32,7 @@ from dsva.report.panels import panel
 from dsva.report.published import published
 from dsva.run_directory import DECISIONS, ENVIRONMENT, METRICS, PAGE, RESULTS, STARTS
 from dsva.runs.checkpoint import Chosen, with_sha256
+from dsva.settings import as_override
 from dsva.train.stragglers import slowest_table
 from shards.errors import UserError
 from shards.order import GALLERY, Ids, hashes
@@ -101,7 +102,7 @@ def _scored(folder: Path, made: Provenance) -> Trained:
             )
         return found, []
 
-    return Trained.open(folder, (f"run.dir={folder}",), choose)
+    return Trained.open(folder, (as_override("run.dir", folder),), choose)
 
 
 def _looked_at(trained: Trained, images_per_class: int) -> tuple[tuple[Decision, ...], list[Chart]]:

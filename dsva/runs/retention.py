@@ -1,6 +1,6 @@
 """Which checkpoints stay: the newest, every nth, and the best, which follows from the scores in those that lie there."""
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 from dsva.config import RunConfig
@@ -11,19 +11,20 @@ from dsva.runs.contents import BEST, COMPLETE, PREFIX, DamagedError, described, 
 from dsva.runs.folders import begin, beside, discard, link, publish, remove
 
 UNKNOWN = float("inf")  # the score of one that cannot be read, and might have been any
+log = logging.getLogger(__name__)
 
 
 class Keeper:
     """Looks after the folder of a run's checkpoints; rank 0 has one."""
 
-    def __init__(self, folder: Path, config: RunConfig, warn: Callable[[str], None]) -> None:
-        self._folder, self._config, self._warn = folder, config, warn
+    def __init__(self, folder: Path, config: RunConfig) -> None:
+        self._folder, self._config = folder, config
 
     def best_there(self) -> tuple[float, int]:
         """Return the best score of the checkpoints that lie there, and its step, set apart if a crash came before that."""
         found, damaged = best(self._folder)
         for sentence in damaged:
-            self._warn(sentence)
+            log.warning(sentence)
         if found is None or found.state.score is None:
             return float("-inf"), 0
         if found.path.name.startswith(BEST) or self._set_apart(found.step):
@@ -49,6 +50,7 @@ class Keeper:
         for old in there[keep:]:
             only = old.step == step and not apart
             if old.step != target and not only and not self._for_good(old.step):
+                log.debug("%s is not kept", old.path)
                 discard(old.path)
 
     def _for_good(self, step: int) -> bool:
@@ -65,7 +67,9 @@ class Keeper:
             failure = str(error)
         if failure:
             remove(beside(target))
-            self._warn(f"the best checkpoint, {source}, could not be kept as {target.name}, too ({failure}): look at the disk")
+            log.warning(
+                "the best checkpoint, %s, could not be kept as %s, too (%s): look at the disk", source, target.name, failure
+            )
         return not failure
 
     def _drop_worse(self, score: float, step: int) -> None:

@@ -1,28 +1,28 @@
 """The ablation table: an experiment with and without its parts, trained and scored one after the other."""
 
 import itertools
+import logging
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from dsva.config import Config, load
 from dsva.evaluation.results import HEADS, LEVELS, Head, Results
 from dsva.evaluation.tables import protocols
-from dsva.exit_codes import DONE
 from dsva.files import write_atomically
 from dsva.protocol.experiment import Experiment
 from dsva.protocol.image_sets import MIN_SEEN
 from dsva.run_directory import RESULTS
 from dsva.runs.gate import admit
+from dsva.settings import as_override
 from dsva.tables import Table, percent
-from dsva.train.run import run
+from dsva.train.run import complete
 from shards.errors import UserError
 
 TABLE = "ablation.md"
 AS_GIVEN = "as configured"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,34 +87,31 @@ class Row:
         return [Results.read(config.run.dir / RESULTS) for config in self.runs]
 
 
-def ablate(path: Path, overrides: Sequence[str], seeds: int, console: Console) -> int:
+def ablate(path: Path, overrides: Sequence[str], seeds: int) -> tuple[Table, Path]:
     """Train and score every variant below `run.dir`, continuing what lies there, and write ablation.md.
 
     Args:
         path: configuration file.
         overrides: of its values.
         seeds: runs of each variant, with the seeds `run.seed`, `run.seed` + 1, ...
-        console: told what happens.
 
     Returns:
-        0, or the exit code of a run that was stopped by a signal.
+        The table, and the file that it is in.
 
     Raises:
         UserError: a variant is no valid configuration; before any training.
+        StoppedError: a signal came, and the run that it came in is saved.
     """
     rows = planned(path, overrides, seeds)
     for name, config in itertools.chain.from_iterable(row.in_order() for row in rows):
         if finished(config):
-            console.print(f"{name}: finished before")
+            log.info("%s: finished before", name)
             continue
-        console.rule(name)
-        if code := run(config, console):
-            return code
+        log.info(name)
+        complete(config)
     made, target = table([(row.variant, row.results()) for row in rows]), load(path, overrides).run.dir / TABLE
     write_atomically(target, made.markdown())
-    console.print(made.rich())
-    console.print(f"written: {target}", markup=False, soft_wrap=True)
-    return DONE
+    return made, target
 
 
 def planned(path: Path, overrides: Sequence[str], seeds: int) -> list[Row]:
@@ -144,10 +141,12 @@ def _row(path: Path, overrides: Sequence[str], base: Config, variant: Variant, s
     folder = base.run.dir / variant.name.replace(" ", "_")
     given = (*overrides, *variant.changes)
     validation = folder / "validation"
-    gamma = (f"eval.validation_run={validation}",) if validated else ()
+    gamma = (as_override("eval.validation_run", validation),) if validated else ()
     numbers = range(base.run.seed, base.run.seed + seeds)
-    runs = tuple(load(path, (*given, *gamma, f"run.seed={seed}", f"run.dir={folder / f'seed_{seed}'}")) for seed in numbers)
-    return Row(variant, load(path, (*given, "validation.partition=0", f"run.dir={validation}")) if validated else None, runs)
+    places = ((f"run.seed={seed}", as_override("run.dir", folder / f"seed_{seed}")) for seed in numbers)
+    runs = tuple(load(path, (*given, *gamma, *place)) for place in places)
+    tried = (*given, "validation.partition=0", as_override("run.dir", validation))
+    return Row(variant, load(path, tried) if validated else None, runs)
 
 
 def finished(config: Config) -> bool:

@@ -6,29 +6,28 @@ classes with what was chosen, and is tested once.
 
 import itertools
 import json
+import logging
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-
 from dsva.config import Config, dump, load
 from dsva.evaluation.gamma import CHOICE
 from dsva.evaluation.results import Results
-from dsva.exit_codes import DONE
 from dsva.files import write_atomically
 from dsva.protocol.experiment import Experiment
 from dsva.run_directory import RESULTS
 from dsva.runs.gate import admit
+from dsva.settings import as_override
 from dsva.studies.ablation import finished
 from dsva.tables import Table, percent
-from dsva.train.run import run
+from dsva.train.run import complete
 from shards.errors import UserError
 
 CHOSEN, TABLE = "chosen.yaml", "choice.md"
 PARTITIONS = (0, 1, 2)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Point:
         return ",".join(self.changes).replace("/", "_") or "as_configured"
 
 
-def choose(path: Path, overrides: Sequence[str], grid: Mapping[str, Sequence[str]], head: str, console: Console) -> int:
+def choose(path: Path, overrides: Sequence[str], grid: Mapping[str, Sequence[str]], head: str) -> tuple[Table, Path]:
     """Run all points below `run.dir`, continuing what lies there; write choice.md, choice.json and chosen.yaml.
 
     Args:
@@ -52,13 +51,13 @@ def choose(path: Path, overrides: Sequence[str], grid: Mapping[str, Sequence[str
         overrides: of its values.
         grid: keys of the configuration and the values to try of each.
         head: whose H (or ZSL, where `classes.seen_test_share` is 0) decides, in the mean over partitions.
-        console: told what happens.
 
     Returns:
-        0, or the exit code of a run that was stopped by a signal.
+        The table of all points, and the file with the configuration of the final run.
 
     Raises:
         UserError: a point is no valid configuration; before any training.
+        StoppedError: a signal came, and the run that it came in is saved.
     """
     base = load(path, overrides)
     if base.validation.partition is not None or base.eval.protocol != "honest":
@@ -69,13 +68,11 @@ def choose(path: Path, overrides: Sequence[str], grid: Mapping[str, Sequence[str
     for point in points:
         for config in point.runs:
             if finished(config):
-                console.print(f"{config.run.dir}: finished before", highlight=False, markup=False)
+                log.info("%s: finished before", config.run.dir)
                 continue
-            console.rule(escape(f"{point.name}, partition {config.validation.partition}"))
-            if code := run(config, console):
-                return code
-    _write(path, overrides, base, points, head, console)
-    return DONE
+            log.info("%s, partition %d", point.name, config.validation.partition)
+            complete(config)
+    return _write(path, overrides, base, points, head)
 
 
 def _changes(grid: Mapping[str, Sequence[str]]) -> list[list[str]]:
@@ -84,18 +81,19 @@ def _changes(grid: Mapping[str, Sequence[str]]) -> list[list[str]]:
 
 def _point(path: Path, overrides: Sequence[str], base: Config, changes: tuple[str, ...]) -> Point:
     folder = base.run.dir / Point(changes, ()).name
-    places = [(f"validation.partition={part}", f"run.dir={folder / f'partition_{part}'}") for part in PARTITIONS]
+    places = [(f"validation.partition={part}", as_override("run.dir", folder / f"partition_{part}")) for part in PARTITIONS]
     return Point(changes, tuple(load(path, (*overrides, *changes, *place)) for place in places))
 
 
-def _write(path: Path, overrides: Sequence[str], base: Config, points: Sequence[Point], head: str, console: Console) -> None:
+def _write(path: Path, overrides: Sequence[str], base: Config, points: Sequence[Point], head: str) -> tuple[Table, Path]:
     folder = base.run.dir
     scored = [[_score(Results.read(config.run.dir / RESULTS), head, base) for config in point.runs] for point in points]
     means = [statistics.fmean(scores) for scores in scored]
     best = points[max(range(len(points)), key=lambda place: (means[place], -place))]
     told = {"head": head, "changes": list(best.changes), "runs": [str(config.run.dir.relative_to(folder)) for config in best.runs]}
     write_atomically(folder / CHOICE, json.dumps(told, indent=1) + "\n")
-    final = load(path, (*overrides, *best.changes, f"eval.validation_run={folder}", f"run.dir={folder / 'final'}"))
+    places = (as_override("eval.validation_run", folder), as_override("run.dir", folder / "final"))
+    final = load(path, (*overrides, *best.changes, *places))
     write_atomically(folder / CHOSEN, dump(final))
     rows = [
         [point.name + (" (chosen)" if point is best else ""), *map(percent, scores), percent(mean)]
@@ -106,9 +104,7 @@ def _write(path: Path, overrides: Sequence[str], base: Config, points: Sequence[
     note = f"Percent: {figure} of the {head} head, on validation classes only."
     table = Table("Choice on validation classes", columns, rows, note)
     write_atomically(folder / TABLE, table.markdown())
-    console.print(table.rich())
-    hint = f"train what was chosen on all seen classes: dsva train {folder / CHOSEN}"
-    console.print(hint, highlight=False, markup=False, soft_wrap=True)
+    return table, folder / CHOSEN
 
 
 def _score(results: Results, head: str, final: Config) -> float:

@@ -5,14 +5,12 @@ the rest is a function of (seed, step, course), so a run that is continued meets
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.markup import escape
 
 from dsva.config import FaultsConfig
 from dsva.files import NoRoomError, append_line
@@ -20,7 +18,8 @@ from dsva.run_directory import BAD_STEPS
 from dsva.runs.course import Course
 from shards.errors import UserError
 
-NAMED = 3  # images on the console; the file names all
+NAMED = 3  # images in a message; the file names all
+log = logging.getLogger(__name__)
 
 
 class GoBackError(Exception):
@@ -43,8 +42,8 @@ class BadSteps:
         course: what bad steps have done so far.
     """
 
-    def __init__(self, config: FaultsConfig, course: Course, run: Path, console: Console | None) -> None:
-        self._config, self.course, self._run, self._console = config, course, run, console
+    def __init__(self, config: FaultsConfig, course: Course, run: Path, rank: int) -> None:
+        self._config, self.course, self._run, self._rank = config, course, run, rank
 
     def skip(self, step: int, keys: Sequence[str]) -> None:
         """Count `step`, which was not applied, with the images of its batch.
@@ -68,21 +67,20 @@ class BadSteps:
         )
 
     def _tell(self, step: int, keys: Sequence[str]) -> None:
-        if self._console is None:
+        if self._rank:
             return
         more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
-        told = (
+        log.warning(
             f"the loss or its gradient is not finite at step {step + 1}, which is left out "
             f"({len(self.course.skipped)} of at most {self._config.skip_budget} within {self._config.skip_window} steps); "
             f"its images: {', '.join(keys[:NAMED])}{more}, all in {self._run / BAD_STEPS}"
         )
-        self._console.print(f"[bold red]warning:[/] {escape(told)}")
-        note(self._run, self._console, step=step + 1, shift=self.course.shift, images=list(keys))
+        note(self._run, step=step + 1, shift=self.course.shift, images=list(keys))
 
 
-def note(run: Path, console: Console, **facts: Any) -> None:
+def note(run: Path, **facts: Any) -> None:
     """Add a line to the record of bad steps; where there is no room for it, a warning is all that is left of it."""
     try:
         append_line(run / BAD_STEPS, {"time": datetime.now(UTC).isoformat(timespec="seconds"), **facts})
     except NoRoomError as error:
-        console.print(f"[bold red]warning:[/] {escape(error.reason)}, so this is not on record: {escape(json.dumps(facts))}")
+        log.warning("%s, so this is not on record: %s", error.reason, json.dumps(facts))

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from rich.console import Console
-
 from dsva.config import Config
 from dsva.processes.ranks import Ranks
 from dsva.run_directory import METRICS
@@ -18,7 +16,7 @@ from shards.errors import UserError
 Log = Callable[[int, Mapping[str, Any]], None]
 
 
-def train(trainer: Trainer, config: Config, ranks: Ranks, stop: StopSignal, lead: SignalLeadTime, console: Console) -> None:
+def train(trainer: Trainer, config: Config, ranks: Ranks, stop: StopSignal, lead: SignalLeadTime) -> None:
     """Take the steps that are left.
 
     Raises:
@@ -28,7 +26,7 @@ def train(trainer: Trainer, config: Config, ranks: Ranks, stop: StopSignal, lead
     steps, every = config.train.steps, config.run
     stop.agree(ranks)
     ranks.on_rank_0(partial(cut, every.dir / METRICS, trainer.start))
-    with Metrics.on_rank(ranks.rank, every.dir, trainer.start, steps, console) as log:
+    with Metrics.on_rank(ranks.rank, every.dir, trainer.start, steps) as log:
         if trainer.owes_validation:
             trainer.save(trainer.start, _validated(trainer, trainer.start, log, ranks, stop))
             trainer.saver.settle()

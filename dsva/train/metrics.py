@@ -1,6 +1,7 @@
 """What a run writes while it trains: metrics.jsonl, TensorBoard, a progress bar. Rank 0 only."""
 
 import json
+import logging
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dsva.files import Growing, NoRoomError, as_object, write_atomically
 from dsva.run_directory import METRICS, TENSORBOARD
 from dsva.train.board import Board
+from shards.progress import new_bar
+
+log = logging.getLogger(__name__)
 
 
 class Metrics:
@@ -25,32 +27,28 @@ class Metrics:
     What finds no room is a warning: it is written as soon as there is room again.
     """
 
-    def __init__(self, folder: Path, start: int, steps: int, console: Console) -> None:
+    def __init__(self, folder: Path, start: int, steps: int) -> None:
         self._lines, self._board = Growing(folder / METRICS), Board(folder / TENSORBOARD, start)
-        self._console = console
-        self._progress = Progress(
+        self._bar = new_bar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
-            console=console,
-            disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task("training", total=steps, completed=start, note="")
-        self._progress.start()
+        if self._bar:
+            self._task = self._bar.add_task("training", total=steps, completed=start, note="")
+            self._bar.start()
 
     @classmethod
     @contextmanager
-    def on_rank(
-        cls, rank: int, folder: Path, start: int, steps: int, console: Console
-    ) -> Iterator[Callable[[int, Mapping[str, Any]], None]]:
+    def on_rank(cls, rank: int, folder: Path, start: int, steps: int) -> Iterator[Callable[[int, Mapping[str, Any]], None]]:
         """Give the function that logs: on rank 0 that of a `Metrics`, elsewhere one that does nothing."""
         if rank:
             yield lambda step, values: None
             return
-        metrics = cls(folder, start, steps, console)
+        metrics = cls(folder, start, steps)
         try:
             yield metrics.log
         finally:
@@ -63,13 +61,15 @@ class Metrics:
         figures = {name: value for name, value in values.items() if isinstance(value, int | float)}
         self._keep(self._board, lambda: self._board.show(step, figures))
         note = "  ".join(f"{name} {value:.4g}" for name, value in values.items() if name in ("loss/total", "images_per_second"))
-        self._progress.update(self._task, completed=step, note=note)
-        if not self._console.is_terminal:
-            self._console.print(f"step {step}  {note}", highlight=False)
+        if self._bar:
+            self._bar.update(self._task, completed=step, note=note)
+        else:
+            log.info("step %d  %s", step, note)
 
     def close(self) -> None:
         """Flush and close everything."""
-        self._progress.stop()
+        if self._bar:
+            self._bar.stop()
         for file in (self._lines, self._board):
             self._keep(file, partial(file.add, b""), "what is owed is lost")
             self._keep(file, file.close, "the last of it may be lost")
@@ -82,7 +82,7 @@ class Metrics:
         except NoRoomError as error:
             if so or not told:
                 then = so or "training goes on, and it is written when there is room again"
-                self._console.print(f"[bold red]warning:[/] {escape(error.reason)}: {then}; make room on the disk")
+                log.warning("%s: %s; make room on the disk", error.reason, then)
 
 
 class Stopwatch:

@@ -1,10 +1,8 @@
 """Where a run goes on: at its newest checkpoint, or, after too many bad steps, at one before them."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
-
-from rich.console import Console
-from rich.markup import escape
 
 from dsva.config import Config
 from dsva.processes.ranks import Ranks
@@ -18,9 +16,11 @@ from dsva.runs.progress import gone, how_to_go_on, lost, note_saved
 from dsva.train.bad_steps import GoBackError, note
 from shards.errors import UserError
 
+log = logging.getLogger(__name__)
+
 
 def find_start(
-    config: Config, ranks: Ranks, inputs: Mapping[str, str], back: GoBackError | None, console: Console
+    config: Config, ranks: Ranks, inputs: Mapping[str, str], back: GoBackError | None
 ) -> tuple[Checkpoint | None, Course]:
     """Return the checkpoint to go on from, none for step 0, and the run's course there; every rank calls this.
 
@@ -29,7 +29,6 @@ def find_start(
         ranks: rank 0 reads and hashes for all, which then agree on it.
         inputs: digests of what the run is trained on.
         back: why the run goes back, if it does.
-        console: is told of it.
 
     Raises:
         UserError: the checkpoint is of another run, or was trained on other inputs, or the run has lost its checkpoints.
@@ -55,16 +54,14 @@ def find_start(
     course = back.course.back_at(step, back.failed) if back else found.state.course if found else Course()
     if ranks.rank == 0:
         for sentence in said:
-            console.print(f"[bold yellow]warning:[/] {escape(sentence)}")
+            log.warning(sentence)
         if back:
-            console.print(
-                f"[bold red]warning:[/] too many bad steps: going back to step {step}, and on with the batches "
-                f"after those of step {back.failed + 1}"
-            )
+            passed = back.failed + 1
+            log.warning("too many bad steps: going back to step %d, and on with the batches after those of step %d", step, passed)
             note_saved(config.run.dir, step)
             _drop_newer(config.run.dir / CHECKPOINTS, step)
-            note(config.run.dir, console, went_back_to=step, shift=course.shift)
-        console.print(f"continuing from {found.path}" if found else "starting from step 0", markup=False, soft_wrap=True)
+            note(config.run.dir, went_back_to=step, shift=course.shift)
+        log.info(f"continuing from {found.path}" if found else "starting from step 0")
     return found, course
 
 

@@ -1,21 +1,20 @@
 """A training run from start or checkpoint to its table of scores, around the loop."""
 
+import logging
 import os
 import signal
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
-from rich.markup import escape
-
 from dsva.config import Config
+from dsva.evaluation import evaluate
 from dsva.evaluation.baselines import baselines
-from dsva.evaluation.evaluate import check_gamma, report
 from dsva.evaluation.metrics import Decisions
 from dsva.evaluation.results import Weights, provenance
-from dsva.exit_codes import DONE, stopped_by
+from dsva.exit_codes import DONE, signal_of, stopped_by
 from dsva.inference.trained_run import Trained
 from dsva.processes.joining import described, set_environment
 from dsva.processes.ranks import Ranks
@@ -24,6 +23,7 @@ from dsva.provenance.starts import other_code
 from dsva.run_directory import METRICS
 from dsva.runs.progress import set_aside
 from dsva.runs.record import note_end, note_start, open_record, set_damaged_aside, unlike_before, why_started
+from dsva.tables import Table
 from dsva.train.bad_steps import GoBackError
 from dsva.train.engine import torch_settings_restored
 from dsva.train.loop import train
@@ -38,13 +38,14 @@ from dsva.train.zero import deepspeed_settings
 from dsva.usage import hardware
 from shards.errors import UserError
 
+log = logging.getLogger(__name__)
 
-def run(config: Config, console: Console, from_scratch: bool = False) -> int:
+
+def run(config: Config, from_scratch: bool = False) -> int:
     """Train, or continue, the run in `config.run.dir`, then score it.
 
     Args:
         config: of the run.
-        console: told what happens.
         from_scratch: set aside what the run has written so far, and begin anew.
 
     Returns:
@@ -54,7 +55,7 @@ def run(config: Config, console: Console, from_scratch: bool = False) -> int:
         UserError: anything that is wrong with what the user gave, before the first step; or bad steps without end.
     """
     experiment = Experiment.open(config)
-    check_gamma(experiment)
+    evaluate.check_gamma(experiment)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
         stack.enter_context(leaving_with_launcher(os.environ))
@@ -65,25 +66,23 @@ def run(config: Config, console: Console, from_scratch: bool = False) -> int:
         # which changes the order in which three ranks or more are summed, and with it the last bits of a continued run.
         ranks = Ranks(config.train.precision, unused_parameters=True, deepspeed=settings)
         stack.callback(ranks.close)
-        ranks.on_rank_0(lambda: stack.enter_context(_record(experiment, from_scratch, console)))
+        ranks.on_rank_0(lambda: stack.enter_context(_record(experiment, from_scratch)))
         start, phases = ranks.broadcast(f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"), Phases(ranks.device)
         if ranks.world_size > 1:
             stack.enter_context(mistakes_of_all(config.run.dir, start, ranks.rank))
-        lead = SignalLeadTime(os.environ, None if ranks.rank else console)
-        if ranks.rank == 0:
-            if told := described():
-                console.print(told)
-            for sentence in experiment.sets.warnings:
-                console.print(f"[bold yellow]warning:[/] {escape(sentence)}")
+        lead = SignalLeadTime(os.environ)
+        if choices := described():
+            log.info(choices)
+        for sentence in experiment.sets.warnings:
+            log.warning(sentence)
         try:
             with Watchdog.over(config.run.dir, start, ranks.rank, config.faults.hang_seconds, lambda: (phases.now, phases.since)):
-                decisions, weights = _to_the_end(experiment, ranks, phases, stop, lead, console)
-            ranks.on_rank_0(partial(_report, experiment, decisions, weights, ranks, console))
+                decisions, weights = _to_the_end(experiment, ranks, phases, stop, lead)
+            ranks.on_rank_0(lambda: evaluate.report(experiment, decisions, provenance(experiment, weights, str(ranks.device))))
             ended, code = "finished", DONE
         except StoppedError as stopped:
             ended, code = f"stopped by {signal.Signals(stopped.number).name} and saved", stopped_by(stopped.number)
-            if ranks.rank == 0:
-                console.print(f"{ended}: the same command continues the run")
+            log.info("%s: the same command continues the run", ended)
         if ranks.rank == 0:
             note_end(config.run.dir, ended)
         # gloo's threads let go of their last tensors here, while this one does not hold the interpreter: torch ends the group
@@ -92,17 +91,17 @@ def run(config: Config, console: Console, from_scratch: bool = False) -> int:
         return code
 
 
-def _record(experiment: Experiment, from_scratch: bool, console: Console) -> TextIO:
+def _record(experiment: Experiment, from_scratch: bool) -> TextIO:
     run = experiment.config.run.dir
     lock = open_record(experiment.config, experiment.hashes())
     if from_scratch and (target := set_aside(run)):
         note_end(run, "begun anew by --from-scratch")
-        console.print(f"what the run had written is kept in {target}", markup=False, highlight=False, soft_wrap=True)
+        log.info("what the run had written is kept in %s", target)
     return lock
 
 
 def _to_the_end(
-    experiment: Experiment, ranks: Ranks, phases: Phases, stop: StopSignal, lead: SignalLeadTime, console: Console
+    experiment: Experiment, ranks: Ranks, phases: Phases, stop: StopSignal, lead: SignalLeadTime
 ) -> tuple[dict[str, Decisions], Weights]:
     """Train, going back where bad steps ask for it, and decide on the test images with both heads and the baselines.
 
@@ -111,10 +110,10 @@ def _to_the_end(
     """
     config, back = experiment.config, None
     while True:
-        trainer = Trainer(experiment, ranks, console, phases, back)
-        ranks.on_rank_0(partial(_note_start, experiment, ranks, trainer.start, back, console))
+        trainer = Trainer(experiment, ranks, phases, back)
+        ranks.on_rank_0(partial(_note_start, experiment, ranks, trainer.start, back))
         try:
-            train(trainer, config, ranks, stop, lead, console)
+            train(trainer, config, ranks, stop, lead)
             break
         except GoBackError as error:
             back = error
@@ -141,18 +140,29 @@ def _to_the_end(
         return decisions | baselines(experiment, trained.model.to(ranks.device), ranks, between), trained.weights
 
 
-def _note_start(experiment: Experiment, ranks: Ranks, step: int, back: GoBackError | None, console: Console) -> None:
+def _note_start(experiment: Experiment, ranks: Ranks, step: int, back: GoBackError | None) -> None:
     """Note this start, and say what is other than before and changes what comes of it."""
     config = experiment.config
     here = {**hardware(ranks), "engine": config.train.engine, "accumulation": config.train.accumulation}
     why = "went back because of bad steps" if back else why_started(config.run.dir, os.environ)
     changes = (unlike_before(config.run.dir, here), other_code(config.run.dir, step)) if step else ()
     for changed in filter(None, (set_damaged_aside(config.run.dir), *changes)):
-        console.print(f"[bold yellow]warning:[/] {escape(changed)}")
+        log.warning(changed)
     note_start(config, step, experiment.hashes(), here, why)
 
 
-def _report(experiment: Experiment, decisions: dict[str, Decisions], weights: Weights, ranks: Ranks, console: Console) -> None:
-    report(experiment, decisions, provenance(experiment, weights, str(ranks.device)), console)
-    if table := slowest_table(experiment.config.run.dir / METRICS):
-        console.print(table.rich())
+def complete(config: Config) -> None:
+    """Train, or continue, a run until it is scored.
+
+    Raises:
+        StoppedError: a signal came, and the run is saved.
+        UserError: as `run`.
+    """
+    if stopped := signal_of(run(config)):
+        raise StoppedError(stopped)
+
+
+def told(run: Path) -> list[Table | str]:
+    """Return what a command answers when a run is trained and scored."""
+    slowest = slowest_table(run / METRICS)
+    return [*evaluate.told(run), *([slowest] if slowest else [])]

@@ -7,6 +7,7 @@ the scores in those that lie there, so a crash before it is set apart costs noth
 
 import hashlib
 import json
+import logging
 import os
 import time
 from collections import Counter
@@ -17,8 +18,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from rich.console import Console
-from rich.markup import escape
 from torch import Tensor
 
 from dsva.config import RunConfig
@@ -33,6 +32,7 @@ from shards.files import sync
 
 DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int64: "I64", torch.bool: "BOOL"}
 Facts = dict[str, Any]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ class Saver:
         seconds: that the last checkpoint took from its beginning until it was whole.
     """
 
-    def __init__(self, run: Path, ranks: Ranks, config: RunConfig, console: Console) -> None:
+    def __init__(self, run: Path, ranks: Ranks, config: RunConfig) -> None:
         self._run, self._folder = run, run / CHECKPOINTS
-        self._ranks, self._config, self._console = ranks, config, console
+        self._ranks, self._config = ranks, config
         self._thread = ThreadPoolExecutor(1, "checkpoint") if config.async_save else None
         self._pending: _Pending | None = None
         self.seconds = 0.0
         self._begun = 0.0
-        self._keeper = Keeper(self._folder, config, self._warn)
+        self._keeper = Keeper(self._folder, config)
         # The best score, and the step that had it.
         self._best: tuple[float, int] = ranks.broadcast(self._keeper.best_there() if ranks.rank == 0 else None)
 
@@ -120,6 +120,7 @@ class Saver:
         if score is not None and self.improves(score):
             self._best = (score, step)
         if self._ranks.rank == 0:
+            log.debug("%s is whole after %.2f s", pending.final, self.seconds)
             note_saved(self._run, step)
             self._keeper.keep(self._best, step, pending.sound)
         return True
@@ -142,14 +143,11 @@ class Saver:
     def _give_up(self, final: Path, failure: str) -> bool:
         if self._ranks.rank == 0:
             remove(beside(final))
-            self._warn(
+            log.warning(
                 f"checkpoint {final} could not be written ({failure}): training goes on, the checkpoints before it are kept, "
                 "the next one is tried in its turn; make room on the disk"
             )
         return False
-
-    def _warn(self, sentence: str) -> None:
-        self._console.print(f"[bold red]warning:[/] {escape(sentence)}")
 
 
 def _publish(pending: _Pending, facts: Mapping[str, Facts]) -> None:

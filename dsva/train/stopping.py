@@ -1,12 +1,11 @@
 """Stopping is normal: a signal sets a flag, the ranks agree on it, all leave at the same step boundary."""
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
-
-from rich.console import Console
 
 from shards.errors import UserError
 
@@ -19,6 +18,7 @@ WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *WARNINGS)
 # Whoever starts a job says here how many seconds before its end it will be sent a signal.
 SIGNAL_SECONDS = "DSVA_SIGNAL_SECONDS"
+log = logging.getLogger(__name__)
 
 
 class StoppedError(Exception):
@@ -85,9 +85,9 @@ class StopSignal:
 
 
 class SignalLeadTime:
-    """The time between the signal and the end of a job, against what a step and a save take; rank 0 has one."""
+    """The time between the signal and the end of a job, against what a step and a save take."""
 
-    def __init__(self, environment: Mapping[str, str], console: Console | None) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         """Read the lead.
 
         Raises:
@@ -100,15 +100,14 @@ class SignalLeadTime:
             self._seconds = float("nan")
         if not self._seconds >= 0:
             raise UserError(f"the environment variable {SIGNAL_SECONDS}={given!r} is no number of seconds: correct it, or unset it")
-        self._console = console
 
     def check(self, step: float, save: float) -> None:
         """Warn once if a step and a save, both in seconds, do not fit in."""
-        if self._console is None or step + save <= self._seconds:
+        if step + save <= self._seconds:
             return
-        self._console.print(
-            f"[bold red]warning:[/] a step takes {step:.1f} s and a save {save:.1f} s, but the job is told only "
+        log.warning(
+            f"a step takes {step:.1f} s and a save {save:.1f} s, but the job is told only "
             f"{self._seconds:.0f} s before its end: it may end before it has saved; ask for an earlier signal "
             f"(signal_seconds, or sbatch --signal=USR2@SECONDS) of more than {step + save:.0f} s"
         )
-        self._console = None
+        self._seconds = float("inf")

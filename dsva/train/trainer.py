@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 import xxhash
-from rich.console import Console
 from torch import Tensor
 
 from dsva.cost import Shape, peak_flops
@@ -59,15 +58,12 @@ class Trainer:
         phases: what this process is doing.
     """
 
-    def __init__(
-        self, experiment: Experiment, ranks: Ranks, console: Console, phases: Phases, back: GoBackError | None = None
-    ) -> None:
+    def __init__(self, experiment: Experiment, ranks: Ranks, phases: Phases, back: GoBackError | None = None) -> None:
         """Begin where the run's newest checkpoint left off, or go back to an earlier one.
 
         Args:
             experiment: the data side of the run.
             ranks: all processes; each has a trainer and calls it alike.
-            console: is told where the run goes on, and of what goes wrong.
             phases: is told what this process is doing.
             back: why the run goes back, if it does.
 
@@ -77,7 +73,7 @@ class Trainer:
         config = experiment.config
         self._experiment, self._config, self._ranks = experiment, config, ranks
         make_deterministic(config.run.seed)
-        checkpoint, course = find_start(config, ranks, experiment.hashes(), back, console)
+        checkpoint, course = find_start(config, ranks, experiment.hashes(), back)
         model = experiment.build_model()
         # What never moves and can be had again is not saved.
         self._frozen = config.train.heads_only_steps >= config.train.steps and config.model.backbone != "random"
@@ -93,11 +89,11 @@ class Trainer:
         if checkpoint and self._ema:
             self._ema.restore(checkpoint.tensors(EMA))
         self.start, self.owes_validation = (checkpoint.step, checkpoint.state.owes_validation) if checkpoint else (0, False)
-        self.saver = Saver(config.run.dir, ranks, config.run, console)
+        self.saver = Saver(config.run.dir, ranks, config.run)
         seen_rows = experiment.class_rows(ranks.device).part(slice(experiment.sets.n_seen))
         self._losses = Losses(seen_rows, config.loss, config.model.region_weight)
         self._order = Shifted(sample_order(experiment), course.shift)
-        self._bad = BadSteps(config.faults, course, config.run.dir, None if ranks.rank else console)
+        self._bad = BadSteps(config.faults, course, config.run.dir, ranks.rank)
         self._watch, self.phases, self._power = Stopwatch(), phases, Power(ranks.device)
         self._shape = Shape.of(config, len(experiment.table.names))
 

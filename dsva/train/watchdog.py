@@ -5,6 +5,7 @@ hangs is seldom the one that was waited for first.
 """
 
 import faulthandler
+import logging
 import os
 import sys
 import threading
@@ -17,6 +18,7 @@ from dsva.exit_codes import HUNG
 from dsva.run_directory import HANGS
 
 LOOKS = 20  # within the time that is allowed
+log = logging.getLogger(__name__)
 
 
 class Watchdog:
@@ -88,7 +90,7 @@ class Watchdog:
         except OSError as error:
             faulthandler.dump_traceback(sys.stderr)
             what = f"{what}; {self._file} cannot be written ({error})"
-        print(f"error: the run hangs: {what}; stacks of all ranks are in {self._folder}", file=sys.stderr, flush=True)
+        log.error("the run hangs: %s; stacks of all ranks are in %s", what, self._folder)
         # Whoever started the processes may kill the others as soon as one ends: they shall have seen this first.
         time.sleep(3 * self._pause)
         os._exit(HUNG)

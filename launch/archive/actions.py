@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from launch import voice
 from launch.archive.array import Array
 from launch.archive.task import ArchiveTask
 from launch.jobs.lock import alone
@@ -57,7 +56,7 @@ class Undertaking(ABC):
         """Return whether there is something to report."""
 
     @abstractmethod
-    def parts(self, spread: Spread, console: Console) -> Sequence[ArchiveTask]:
+    def parts(self, spread: Spread) -> Sequence[ArchiveTask]:
         """Return what is left to do; nothing if it was so little that it was done here and now."""
 
     @abstractmethod
@@ -69,7 +68,7 @@ class Undertaking(ABC):
         """Return the shards that are finished."""
 
     @abstractmethod
-    def report(self, console: Console) -> None:
+    def report(self) -> None:
         """Say what came of it, and remove all notes.
 
         Raises:
@@ -77,7 +76,7 @@ class Undertaking(ABC):
         """
 
 
-def carry_out(task: Undertaking, spread: Spread, console: Console) -> None:
+def carry_out(task: Undertaking, spread: Spread) -> None:
     """Queue what is not done yet, unless it is queued already; say how far it is; report what is done.
 
     Raises:
@@ -89,29 +88,29 @@ def carry_out(task: Undertaking, spread: Spread, console: Console) -> None:
     with alone(array.folder):
         if not array.at_work() and not task.done():
             array.raise_failure(task.asked)
-            _queue(task, spread, console)
+            _queue(task, spread)
     at_work = array.at_work()
     if at_work and not spread.wait:
-        _say(task, at_work, console)
+        _say(task, at_work)
         return
     if at_work:
-        array.watch(task.what, task.sizes(), task.finished, console)
+        array.watch(task.what, task.sizes(), task.finished)
     if not task.done():
         array.raise_failure(task.asked)
         raise UserError(f"the jobs {task.what} {task.of} ended early, cancelled perhaps: give the same command to continue")
-    task.report(console)
+    task.report()
 
 
-def _queue(task: Undertaking, spread: Spread, console: Console) -> None:
+def _queue(task: Undertaking, spread: Spread) -> None:
     each = {"nodes": 1, "gpus_per_node": 0, "tasks_per_node": 1, "cpus_per_task": spread.workers}
     memory = {"memory_gb": GIGABYTES * spread.workers}
     cluster = cluster_config(spread.defaults, {**each, **memory, "partition": spread.partition})
-    if parts := task.parts(spread, console):
+    if parts := task.parts(spread):
         task.array.queue(parts, task.asked, f"{task.what}-{task.of.name}", cluster)
 
 
-def _say(task: Undertaking, at_work: dict[str, int], console: Console) -> None:
+def _say(task: Undertaking, at_work: dict[str, int]) -> None:
     jobs = ", ".join(f"{count} {state}" for state, count in at_work.items())
     sizes, finished = task.sizes(), task.finished()
-    console.print(f"{task.what} {task.of}: {len(finished)} of {len(sizes)} shards finished; jobs: {jobs}", markup=False)
-    console.print("The same command says how far it is, and at last what came of it; with --wait it stays until then.")
+    voice.show(f"{task.what} {task.of}: {len(finished)} of {len(sizes)} shards finished; jobs: {jobs}")
+    voice.show("The same command says how far it is, and at last what came of it; with --wait it stays until then.")

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from launch.archive.task import ArchiveTask
 from launch.jobs.folder import JobFolder
 from launch.slurm.batch import ClusterConfig
@@ -77,16 +75,15 @@ class Array:
         """Remove all notes."""
         shutil.rmtree(self.folder)
 
-    def watch(self, what: str, sizes: Mapping[int, tuple[int, int]], finished: Callable[[], set[int]], console: Console) -> None:
+    def watch(self, what: str, sizes: Mapping[int, tuple[int, int]], finished: Callable[[], set[int]]) -> None:
         """Show how far the array is until it has ended.
 
         Args:
             what: it does, in a word.
             sizes: images and bytes of every shard.
             finished: tells which shards are.
-            console: to show it on.
         """
-        with progress_bar(console, what, sum(size for _, size in sizes.values())) as advance:
+        with progress_bar(what, sum(size for _, size in sizes.values())) as advance:
             seen: set[int] = set()
             while True:
                 ended = not self.at_work()

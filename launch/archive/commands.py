@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
+from launch import voice
 from launch.archive.actions import Spread, carry_out
 from launch.archive.near_duplicates import near
 from launch.archive.packing import Packing
@@ -63,10 +63,10 @@ def pack(
     options = Options(shard_mib << 20, resize, max_pixels)
     if where == "slurm":
         spread = Spread(jobs, workers, defaults, partition, wait)
-        carry_out(Packing(opened, target, options, skip_bad), spread, Console(soft_wrap=True, highlight=False))
+        carry_out(Packing(opened, target, options, skip_bad), spread)
     else:
-        packed = pack_source(opened, target, workers=workers, skip_bad=skip_bad, console=Console(), **asdict(options))
-        print_packed(packed, Console())
+        packed = pack_source(opened, target, workers=workers, skip_bad=skip_bad, **asdict(options))
+        print_packed(packed)
 
 
 @shards_app.command()
@@ -81,22 +81,21 @@ def verify(
     notes: Annotated[Path | None, typer.Option(help="On Slurm: folder for findings; without it FOLDER.verifying.")] = None,
 ) -> None:
     """Check every byte of a shard set; exit code 2 if anything is damaged."""
-    console = Console(soft_wrap=True, highlight=False)
     if where == "local":
-        print_findings(folder, verify_set(folder, workers, console), console)
+        print_findings(folder, verify_set(folder, workers))
         return
     try:
         description = read_description(folder)
     except UserError as error:
-        print_findings(folder, [str(error)], console)
+        print_findings(folder, [str(error)])
     else:
-        carry_out(Verifying(folder, description, notes), Spread(jobs, workers, defaults, partition, wait), console)
+        carry_out(Verifying(folder, description, notes), Spread(jobs, workers, defaults, partition, wait))
 
 
 @shards_app.command()
 def info(folder: SetFolder) -> None:
     """Show what a shard set holds."""
-    print_info(folder, Console())
+    print_info(folder)
 
 
 @shards_app.command()
@@ -106,5 +105,5 @@ def index(
     level: Annotated[int | None, typer.Option(help="Level of the class folders in the tars, if it is not found.", min=1)] = None,
 ) -> None:
     """Build the index of a shard set, or of any WebDataset, from its tars alone."""
-    made = rebuild(folder, level=level, workers=workers, console=Console())
-    Console().print(f"{folder}: index of {len(made):,} images in {len(made.shards)} shards", markup=False, soft_wrap=True)
+    made = rebuild(folder, level=level, workers=workers)
+    voice.show(f"{folder}: index of {len(made):,} images in {len(made.shards)} shards")

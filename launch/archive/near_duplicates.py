@@ -1,16 +1,19 @@
 """`dsva shards near`: images of sets that show the same scene, to be looked at."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from launch import voice
 from shards.errors import UserError
 from shards.index import ShardSet
 from shards.near_duplicates import near_duplicates
 
 DISTANCE = 16  # bits; the pixels are compared too, so that more may differ than where the hashes alone decide
+
+log = logging.getLogger(__name__)
 
 Folders = Annotated[list[Path], typer.Argument(help="Shard sets; of several, pairs between different ones.", show_default=False)]
 
@@ -30,20 +33,19 @@ def near(
     from dsva.files import write_atomically  # noqa: PLC0415 (`dsva --help` draws nothing)
     from dsva.report.pairs import PairListing  # noqa: PLC0415
 
-    console = Console(highlight=False, soft_wrap=True)
     out.mkdir(parents=True, exist_ok=True)  # what cannot be written is found now, not after the work
     sets = [ShardSet.open(folder) for folder in folders]
     if len({shards.digest for shards in sets}) < len(sets):
         raise UserError(f"{' and '.join(map(str, folders))} hold a set twice: give it once to compare its images with each other")
-    pairs, within = near_duplicates(sets, distance, workers, console)
+    pairs, within = near_duplicates(sets, distance, workers)
     if within < distance:
-        console.print(f"too many pairs are within {distance} bits: all within {within} are compared", style="yellow")
+        log.warning("too many pairs are within %d bits: all within %d are compared", distance, within)
     listing = PairListing(sets, pairs)
     write_atomically(out / "pairs.csv", listing.csv())
     sheets = listing.draw(out, shown)
     same = [pair for pair in listing.pairs if pair.same_scene]
     exact, differ = sum(pair.exact for pair in same), sum(map(listing.classes_differ, same))
-    console.print(f"pairs of the same scene: {len(same):,}; of them exact copies: {exact:,}, of different classes: {differ:,}")
-    console.print(f"pairs with alike hashes (within {within} of 64 bits) but other pixels: {len(listing.pairs) - len(same):,}")
+    voice.show(f"pairs of the same scene: {len(same):,}; of them exact copies: {exact:,}, of different classes: {differ:,}")
+    voice.show(f"pairs with alike hashes (within {within} of 64 bits) but other pixels: {len(listing.pairs) - len(same):,}")
     drawn = f"near-001.png to {sheets[-1].name} with the first {min(shown, len(same)):,} pairs, and " if sheets else ""
-    console.print(f"written: {drawn}pairs.csv with all, in {out}", markup=False)
+    voice.show(f"written: {drawn}pairs.csv with all, in {out}")

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-
 from launch.archive.actions import Spread, Undertaking
 from launch.archive.array import Array
 from launch.archive.printing import print_packed
@@ -31,9 +29,9 @@ class Packing(Undertaking):
         """Return whether the set is there, and was made by this array."""
         return self.of.exists() and self.array.asked() is not None
 
-    def parts(self, spread: Spread, console: Console) -> Sequence[PackTask]:
+    def parts(self, spread: Spread) -> Sequence[PackTask]:
         """Plan; where all shards are finished, make the set."""
-        planned = plan_parts(self._source, self.of, self._options, spread.jobs, self._skip_bad, console)
+        planned = plan_parts(self._source, self.of, self._options, spread.jobs, self._skip_bad)
         if not planned.shards:
             pack_part(self.of, planned.fingerprint, [], skip_bad=self._skip_bad)
         return [
@@ -49,7 +47,7 @@ class Packing(Undertaking):
         """Return the shards that are finished."""
         return finished(self.of)
 
-    def report(self, console: Console) -> None:
+    def report(self) -> None:
         """Say what was packed."""
-        print_packed(report(self.of), console)
+        print_packed(report(self.of))
         self.array.forget()

@@ -1,13 +1,12 @@
 """What `dsva pack` and `dsva shards` print."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
+from dsva.tables import Table
+from launch import voice
 from shards.duplicates import Duplicates
 from shards.errors import UserError
 from shards.index import ShardSet
@@ -16,52 +15,45 @@ from shards.merge import PackReport
 from shards.sources.walk import told
 
 SHOWN = 10
+log = logging.getLogger(__name__)
 
 
-def print_packed(packed: PackReport, console: Console) -> None:
+def print_packed(packed: PackReport) -> None:
     """Say what was packed, what was left out, and which images occur twice."""
     for refused in packed.skipped[:SHOWN]:
-        console.print(f"skipped {refused.path}: {refused.reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        log.warning("skipped %s: %s", refused.path, refused.reason)
     if len(packed.skipped) > SHOWN:
-        console.print(f"... {len(packed.skipped)} images skipped in all: made.json lists them", style="yellow")
+        log.warning("... %d images skipped in all: made.json lists them", len(packed.skipped))
     if packed.ignored:
-        console.print(f"no images: {told(Counter(packed.ignored))}", highlight=False, markup=False, soft_wrap=True)
+        log.info("no images: %s", told(Counter(packed.ignored)))
     for note in packed.notes:
-        console.print(f"note: {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        log.info("note: %s", note)
     made = packed.shards
     if made.turned:
-        console.print(f"{made.turned:,} images are turned upright, as their orientation tags say", highlight=False)
-    _print_duplicates(made.root, packed.duplicates, console)
-    console.print(
-        f"{made.root}: {len(made):,} images of {len(made.classes)} classes in {len(made.shards)} shards",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+        log.info(f"{made.turned:,} images are turned upright, as their orientation tags say")
+    _print_duplicates(made.root, packed.duplicates)
+    voice.show(f"{made.root}: {len(made):,} images of {len(made.classes)} classes in {len(made.shards)} shards")
 
 
-def print_findings(folder: Path, findings: Sequence[str], console: Console) -> None:
+def print_findings(folder: Path, findings: Sequence[str]) -> None:
     """List what verifying a set found to be wrong with it.
 
     Raises:
         UserError: something is.
     """
     for finding in findings:
-        console.print(f"[red]damaged[/] {escape(finding)}", highlight=False, soft_wrap=True)
+        voice.show(f"damaged {finding}")
     if findings:
         raise UserError(
             f"{folder}: {len(findings)} kinds of damage: pack the set again, or restore the shards and run `dsva shards index`"
         )
-    console.print(f"{folder}: every byte is as it was packed", markup=False, soft_wrap=True)
+    voice.show(f"{folder}: every byte is as it was packed")
 
 
-def print_info(folder: Path, console: Console) -> None:
+def print_info(folder: Path) -> None:
     """Show what a set holds."""
     facts = info(ShardSet.open(folder))
-    table = Table("class", "images", title=escape(f"{folder}"), title_justify="left")
-    for name, count in facts.classes.items():
-        table.add_row(escape(name), f"{count:,}")
-    console.print(table)
+    voice.show(Table(f"{folder}", ("class", "images"), [(name, f"{count:,}") for name, count in facts.classes.items()]))
     sides = [f"{low}" if low == high else f"{low} to {high}" for low, high in (facts.width, facts.height)]
     lines = {
         "images": f"{facts.samples:,}, {sides[0]} x {sides[1]} pixels",
@@ -70,18 +62,15 @@ def print_info(folder: Path, console: Console) -> None:
         "digest": facts.digest,
     }
     for name, value in lines.items():
-        console.print(f"{name:7} {value}", highlight=False, markup=False)
-    _print_duplicates(folder, facts.duplicates, console)
+        voice.show(f"{name:7} {value}")
+    _print_duplicates(folder, facts.duplicates)
 
 
-def _print_duplicates(root: Path, found: Duplicates, console: Console) -> None:
+def _print_duplicates(root: Path, found: Duplicates) -> None:
     if found.exact:
-        console.print(
-            f"{found.exact} images have the bytes of another, {found.across_classes} of them in another class", style="yellow"
-        )
+        voice.show(f"{found.exact} images have the bytes of another, {found.across_classes} of them in another class")
     for first, second in found.pairs[:SHOWN]:
-        console.print(f"  {first} = {second}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        voice.show(f"  {first} = {second}")
     if found.near:
         bits = f"difference hash within {found.distance} of 64 bits" if found.distance else "equal difference hash"
-        sentence = f"{found.near} images look like another ({bits}, other bytes): `dsva shards near {root}` shows them"
-        console.print(sentence, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        voice.show(f"{found.near} images look like another ({bits}, other bytes): `dsva shards near {root}` shows them")

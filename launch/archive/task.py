@@ -1,6 +1,7 @@
 """A task of a job array over the shards of a set: what is sent to the cluster to pack or to verify."""
 
 import json
+import logging
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -10,6 +11,7 @@ from types import FrameType
 
 from dsva.exit_codes import DONE, FAULT, MISTAKE, stopped_by
 from dsva.train.stopping import handle, restore
+from launch import voice
 from launch.jobs.folder import JobFolder
 from launch.jobs.lease import HeldError, Lease
 from launch.jobs.worker import Worker
@@ -18,6 +20,8 @@ from shards.distributed_pack import pack_part
 from shards.errors import UserError
 from shards.files import replace_with
 from shards.verify import check_shards
+
+log = logging.getLogger(__name__)
 
 
 class _Stopped(BaseException):
@@ -53,6 +57,7 @@ class ArchiveTask(Task, ABC):
         if folder.done():
             return DONE
         try:
+            voice.set_up_job()
             with Lease(folder, worker) as lease:
                 folder.forget_failure()
                 if number := self._stopped():
@@ -61,7 +66,7 @@ class ArchiveTask(Task, ABC):
         except UserError as error:
             if not isinstance(error, HeldError):
                 folder.fail(str(error), MISTAKE)
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            log.error(str(error))
             sys.exit(MISTAKE)
         except Exception as error:
             folder.fail(f"{type(error).__name__}: {error}", FAULT)

@@ -5,8 +5,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from launch.archive.actions import Spread, Undertaking
 from launch.archive.array import Array
 from launch.archive.printing import print_findings
@@ -30,7 +28,7 @@ class Verifying(Undertaking):
         """Return whether each shard of this very set was checked."""
         return self.array.asked() == self.asked and len(self.finished()) == len(self._shards)
 
-    def parts(self, spread: Spread, console: Console) -> Sequence[VerifyTask]:
+    def parts(self, spread: Spread) -> Sequence[VerifyTask]:
         """Return the shards that were not checked yet, in parts."""
         if self.array.asked() != self.asked:
             shutil.rmtree(self._found, ignore_errors=True)
@@ -49,7 +47,7 @@ class Verifying(Undertaking):
         """Return the shards that were checked."""
         return {int(path.stem) for path in self._found.glob("[0-9]*.json")}
 
-    def report(self, console: Console) -> None:
+    def report(self) -> None:
         """List what is wrong with the set.
 
         Raises:
@@ -59,4 +57,4 @@ class Verifying(Undertaking):
         for number in range(len(self._shards)):
             findings += json.loads(findings_file(self._found, number).read_text())
         self.array.forget()
-        print_findings(self.of, findings, console)
+        print_findings(self.of, findings)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from launch import voice
 from shards.errors import UserError
 
 # Imports of torch and what needs it stay inside the commands, so that `--help` starts fast.
@@ -84,12 +84,7 @@ def build(
     tower = TextTower.load(clip, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     table = build_table(tower, clip, words, chosen, Recipe(mode.value, rows.value, exemplars))
     table.write(out)
-    Console().print(
-        f"{out}: {len(table.classes)} classes x {len(table.names)} attributes; {table.meaning}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    voice.show(f"{out}: {len(table.classes)} classes x {len(table.names)} attributes; {table.meaning}")
 
 
 @app.command()
@@ -97,14 +92,14 @@ def show(
     table: TableFile, png: Annotated[Path | None, typer.Option(help="Draw it into this file too.", show_default=False)] = None
 ) -> None:
     """Show a table as a heat map, and which classes it describes alike."""
-    from dsva.attributes.show import draw_table, print_table
+    from dsva.attributes.show import draw_table, shown
     from dsva.protocol.attribute_table import load
 
     read = load(table)
-    print_table(read, Console())
+    voice.show(*shown(read))
     if png:
         draw_table(read, png)
-        Console().print(f"drawn: {png}", highlight=False, markup=False, soft_wrap=True)
+        voice.show(f"drawn: {png}")
 
 
 @app.command(name="import")
@@ -115,9 +110,7 @@ def import_table(table: TableFile, out: Annotated[Path, typer.Argument(help="JSO
     _check_out(out)
     read = load(table)
     replace(read, meaning=read.meaning or f"imported from {table.name}").write(out)
-    Console().print(
-        f"{out}: {len(read.classes)} classes x {len(read.names)} attributes", highlight=False, markup=False, soft_wrap=True
-    )
+    voice.show(f"{out}: {len(read.classes)} classes x {len(read.names)} attributes")
 
 
 def _check_out(out: Path) -> None:

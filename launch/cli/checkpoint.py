@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from dsva.tables import Table
+from launch import voice
 from shards.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,18 +25,18 @@ def list_all(run_dir: RunFolder) -> None:
     """List the checkpoints of a run, the newest first."""
     from dsva.runs.contents import BEST, DamagedError, described
 
-    table = Table("checkpoint", "step", "MiB", "written by", "score", title=escape(f"{run_dir}"), title_justify="left")
+    rows = []
     for named in _checkpoints(run_dir):
         name = f"{named.path.name} (best)" if named.path.name.startswith(BEST) else named.path.name
         try:
             complete, state = described(named.path)
         except DamagedError:
-            table.add_row(name, f"{named.step:,}", "", "not complete", "")
+            rows.append((name, f"{named.step:,}", "", "not complete", ""))
             continue
         size = sum(facts.size for facts in complete.files.values()) / 2**20
         score = "" if state.score is None else f"{state.score:.4g}"
-        table.add_row(name, f"{state.step:,}", f"{size:,.1f}", escape(f"{state.engine} x {state.world_size}"), score)
-    Console().print(table)
+        rows.append((name, f"{state.step:,}", f"{size:,.1f}", f"{state.engine} x {state.world_size}", score))
+    voice.show(Table(f"{run_dir}", ("checkpoint", "step", "MiB", "written by", "score"), rows))
 
 
 @app.command()
@@ -45,7 +44,7 @@ def verify(run_dir: RunFolder) -> None:
     """Check every byte of a run's checkpoints; exit code 2 if anything is damaged, or lies there besides."""
     found = {named.path: _verdict(named.path) for named in _checkpoints(run_dir)}
     for path, (_, words) in found.items():
-        Console().print(f"{path}: {words}", highlight=False, markup=False, soft_wrap=True)
+        voice.show(f"{path}: {words}")
     if damaged := [path for path, (whole, _) in found.items() if not whole]:
         raise UserError(
             f"{run_dir}: {len(damaged)} of {len(found)} checkpoints are damaged, {damaged[0].name} first: delete them, or copy "
@@ -62,10 +61,11 @@ def export(
     """Write the trained model by itself, for `DSVA.from_pretrained`: model.safetensors, config.json and a model card, README.md."""
     from dsva.inference.trained_run import Trained
     from dsva.runs import checkpoint
+    from dsva.settings import as_override
 
-    trained = Trained.open(run_dir, (f"run.dir={run_dir}",), checkpoint.best if best else checkpoint.newest)
+    trained = Trained.open(run_dir, (as_override("run.dir", run_dir),), checkpoint.best if best else checkpoint.newest)
     trained.export(target)
-    Console().print(f"{target}: the model after {trained.checkpoint.step:,} steps", highlight=False, markup=False, soft_wrap=True)
+    voice.show(f"{target}: the model after {trained.checkpoint.step:,} steps")
 
 
 def _verdict(path: Path) -> tuple[bool, str]:

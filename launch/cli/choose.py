@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
+from launch import voice
 from shards.errors import UserError
 
 # Imports of torch and what needs it stay inside the command, so that `--help` starts fast.
@@ -31,7 +31,8 @@ def choose(
     """
     from dsva.studies.choice import choose as choose_values
 
-    raise typer.Exit(choose_values(config, overrides or [], _grid(vary or []), head, Console()))
+    table, chosen = choose_values(config, overrides or [], _grid(vary or []), head)
+    voice.show(table, f"train what was chosen on all seen classes: dsva train {chosen}")
 
 
 def _grid(given: list[str]) -> dict[str, list[str]]:

@@ -1,17 +1,16 @@
 """Commands that look at finished runs: what they decide about images, and why."""
 
+import logging
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from dsva.exit_codes import MISTAKE
+from launch import voice
 from shards.errors import UserError
-from shards.files import printable
 from shards.sources.walk import told
 from shards.user_images import Unused
 
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
 # Imports of torch and what needs it stay inside the commands, so that `--help` starts fast.
 # ruff: noqa: PLC0415
+
+log = logging.getLogger(__name__)
 
 RunFolder = Annotated[Path, typer.Argument(help="Run directory, as written by `dsva train`.", show_default=False)]
 Images = Annotated[
@@ -60,18 +61,17 @@ def explain(
     """
     from dsva.report.explained import explain_images
 
-    console = Console(highlight=False, soft_wrap=True)
-    viewer = _viewer(run_dir, head, classes, (rows, new, clip), console)
+    viewer = _viewer(run_dir, head, classes, (rows, new, clip))
     explanations, unused = explain_images(viewer, images, out)
     known = [explanation for explanation in explanations if explanation.true in viewer.classifier.names]
     right = sum(explanation.predicted == explanation.true for explanation in known)
     for explanation in explanations:
         chosen = ", ".join(explanation.names[place] for place in explanation.deciding(3))
         of = f" (is {explanation.true})" if explanation.true not in ("", explanation.predicted) else ""
-        console.print(escape(f"{explanation.image}: {explanation.predicted}{of}, by {chosen}"))
-    console.print(f"{right} of {len(known)} images in folders of a candidate's name are right")
-    console.print(f"panels and explanations.json: {escape(str(out))}")
-    leave_with(unused, console)
+        voice.show(f"{explanation.image}: {explanation.predicted}{of}, by {chosen}")
+    voice.show(f"{right} of {len(known)} images in folders of a candidate's name are right")
+    voice.show(f"panels and explanations.json: {out}")
+    leave_with(unused)
 
 
 def predict(
@@ -98,18 +98,17 @@ def predict(
     from dsva.files import write_atomically
     from dsva.inference.predict import predict as predict_images
 
-    console = Console(highlight=False, stderr=True, soft_wrap=True)
-    made = predict_images(_viewer(run_dir, head, classes, (rows, new, clip), console), images, top)
+    made = predict_images(_viewer(run_dir, head, classes, (rows, new, clip)), images, top)
     if out:
         write_atomically(out, made.json() if out.suffix == ".json" else made.csv())
     else:
         sys.stdout.write(made.csv())
     known = [image for image in made.images if image.true in made.viewer.classifier.names]
     right = sum(image.true == image.ranked[0][0] for image in known)
-    console.print(f"{len(made.images):,} images in {made.seconds:.1f} s, {made.speed:.0f} images/s")
+    log.info(f"{len(made.images):,} images in {made.seconds:.1f} s, {made.speed:.0f} images/s")
     if known:
-        console.print(f"{right} of {len(known)} images in folders of a candidate's name are right")
-    leave_with(made.unused, console)
+        log.info("%d of %d images in folders of a candidate's name are right", right, len(known))
+    leave_with(made.unused)
 
 
 def map_scene(
@@ -131,16 +130,13 @@ def map_scene(
     """
     from dsva.inference.scene import map_scene as write_map
 
-    console = Console(highlight=False, soft_wrap=True)
-    viewer = _viewer(run_dir, head, classes, (rows, new, clip), console)
+    viewer = _viewer(run_dir, head, classes, (rows, new, clip))
     start = time.perf_counter()
-    made = write_map(viewer, scene, out, window, stride, say=lambda note: console.print(escape(printable(note))))
+    made = write_map(viewer, scene, out, window, stride)
     seconds = time.perf_counter() - start
     for name, share in made.shares().items():
-        console.print(escape(f"{100 * share:5.1f} % {name}"))
-    console.print(
-        f"{made.windows:,} windows in {seconds:.1f} s, {made.windows / seconds:.0f} windows/s; written: {escape(str(out))}"
-    )
+        voice.show(f"{100 * share:5.1f} % {name}")
+    voice.show(f"{made.windows:,} windows in {seconds:.1f} s, {made.windows / seconds:.0f} windows/s; written: {out}")
 
 
 def report(
@@ -158,7 +154,7 @@ def report(
     from launch.sweep.report import report_sweep
 
     page = report_sweep(run_dir) if (run_dir / MANIFEST).is_file() else write_report(run_dir, images)
-    Console(highlight=False, soft_wrap=True).print(f"written: {escape(str(page))}")
+    voice.show(f"written: {page}")
 
 
 def ablate(
@@ -172,7 +168,8 @@ def ablate(
     """
     from dsva.studies.ablation import ablate as ablate_experiment
 
-    raise typer.Exit(ablate_experiment(config, overrides or [], seeds, Console()))
+    table, target = ablate_experiment(config, overrides or [], seeds)
+    voice.show(table, f"written: {target}")
 
 
 def _viewer(
@@ -180,7 +177,6 @@ def _viewer(
     head: Literal["proto", "main"],
     classes: list[str] | None,
     new: tuple[Path | None, list[str] | None, str | None],
-    console: Console,
 ) -> "Viewer":
     """Open the run, and say where the rows of new classes come from."""
     from dsva.inference.viewer import New, Viewer
@@ -189,17 +185,17 @@ def _viewer(
     rows, described, clip = new
     viewer = Viewer.open(run_dir, head, classes or [], New(rows, described or (), clip))
     for name, text in viewer.made.items():
-        console.print(escape(f"{name}: {text}"))
+        log.info("%s: %s", name, text)
     for equal in alike(viewer.classifier.rows.compared(viewer.classifier.rows.values).cpu().numpy(), viewer.classifier.names):
-        console.print(f"[bold yellow]warning:[/] {escape(listed(equal))} have equal rows: no score can tell these classes apart")
+        log.warning("%s have equal rows: no score can tell these classes apart", listed(equal))
     return viewer
 
 
-def leave_with(unused: Unused, console: Console) -> None:
+def leave_with(unused: Unused) -> None:
     """Tell what was no image, and list the images that could not be used; leave with exit code 2 if there are any."""
     if unused.ignored:
-        console.print(escape(f"no images: {told(unused.ignored)}"))
+        log.info("no images: %s", told(unused.ignored))
     for image in unused.bad:
-        console.print(f"[yellow]not used:[/] {escape(f'{image.name} {image.reason}')}")
+        log.warning("not used: %s %s", image.name, image.reason)
     if unused.bad:
         raise typer.Exit(MISTAKE)

@@ -1,17 +1,21 @@
 """The command line: reads arguments, calls the packages, turns mistakes into one sentence and exit code 2."""
 
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+from typer.core import TyperGroup
 
-from dsva.exit_codes import MISTAKE
+from dsva.exit_codes import MISTAKE, stopped_by
 from dsva.files import FULL
 from dsva.own_process import declare_own_process, imported_for_good
+from dsva.train.stopping import StoppedError
+from launch import voice
 from launch.archive.commands import pack, shards_app
 from launch.cli.attributes import app as attributes_app
 from launch.cli.checkpoint import app as checkpoint_app
@@ -25,7 +29,21 @@ from shards.errors import UserError
 # Imports of torch and what needs it stay inside the commands, so that `pack`, `shards` and `--help` start fast.
 # ruff: noqa: PLC0415
 
+log = logging.getLogger(__name__)
+
+
+class SpokenGroup(TyperGroup):
+    """Commands that know how much to say, wherever among their words that is said."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: D102
+        end = args.index("--") if "--" in args else len(args)
+        first = [word for word in args[:end] if word in (*QUIET, *VERBOSE)]
+        return super().parse_args(ctx, [*first, *(word for word in args[:end] if word not in first), *args[end:]])
+
+
+QUIET, VERBOSE = ("--quiet", "-q"), ("--verbose", "-v")
 app = typer.Typer(
+    cls=SpokenGroup,
     help="Zero-shot scene classification in remote sensing: pack images, train DSVA, score unseen classes.",
     no_args_is_help=True,
     add_completion=False,
@@ -37,6 +55,19 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Values to change, as section.key=value; `dsva config` lists all keys.", show_default=False),
 ]
+
+
+@app.callback()
+def speak(
+    quiet: Annotated[bool, typer.Option(*QUIET, help="Say only what is wrong, and the answer.")] = False,
+    verbose: Annotated[
+        bool, typer.Option(*VERBOSE, help="Say more. In the environment, DSVA_LOG=debug, info or warning is for jobs, too.")
+    ] = False,
+) -> None:
+    """Set up logging for what the command does."""
+    if quiet and verbose:
+        raise UserError("--quiet and --verbose contradict each other: give one of them")
+    voice.set_up("warning" if quiet else "debug" if verbose else None)
 
 
 def train(
@@ -53,16 +84,23 @@ def train(
     """
     with imported_for_good():
         from dsva.config import load
-        from dsva.train.run import run
+        from dsva.train.run import run, told
 
-    raise typer.Exit(run(load(config, overrides or []), _console(), from_scratch))
+    wanted = load(config, overrides or [])
+    if code := run(wanted, from_scratch):
+        raise typer.Exit(code)
+    if voice.speaks():
+        voice.show(*told(wanted.run.dir))
 
 
 def evaluate(run_dir: RunFolder, overrides: Overrides = None) -> None:
     """Score a finished run on its test classes, ZSL and GZSL: table, pictures and results.json."""
+    from dsva.evaluation.evaluate import told
     from dsva.inference.trained_run import evaluate_run
 
-    evaluate_run(run_dir, overrides or [], _console())
+    evaluate_run(run_dir, overrides or [])
+    if voice.speaks():
+        voice.show(*told(run_dir))
 
 
 def demo(
@@ -71,8 +109,10 @@ def demo(
 ) -> None:
     """Draw scenes, pack them, train a small model and score classes it has never seen: nothing to download, 3 minutes."""
     from dsva.demo.run import run_demo
+    from dsva.train.run import told
 
-    raise typer.Exit(run_demo(target, overrides or [], Console()))
+    run, page = run_demo(target, overrides or [])
+    voice.show(*told(run), f"look at it: {page}")
 
 
 def show_config() -> None:
@@ -82,8 +122,8 @@ def show_config() -> None:
 
     table = Table("key", "default", "meaning", title="configuration")
     for row in documentation(Config):
-        table.add_row(*row)
-    Console().print(table)
+        table.add_row(*map(Text, row))
+    voice.show(table)
 
 
 # In the order of `dsva --help`.
@@ -106,6 +146,8 @@ def main() -> None:
     declare_own_process()
     try:
         app()
+    except StoppedError as stopped:
+        sys.exit(stopped_by(stopped.number))
     except UserError as error:
         sys.exit(_refused(str(error)))
     except OSError as error:
@@ -118,12 +160,6 @@ def main() -> None:
         sys.exit(_refused(f"{path} cannot be used ({error.strerror}): give another place, or mend that one"))
 
 
-def _console() -> Console:
-    """Return where a run speaks: in a file, which may be searched, every sentence has one line."""
-    return Console(soft_wrap=not sys.stdout.isatty())
-
-
 def _refused(sentence: str) -> int:
-    Console(stderr=True, highlight=False, soft_wrap=True).print("[bold red]error:[/] ", end="")
-    print(sentence, file=sys.stderr)
+    log.error(sentence)
     return MISTAKE

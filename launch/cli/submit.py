@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from launch import voice
 from launch.submission.start import Where
 
 # Imports of what is slow stay inside, so that `--help` starts fast.
@@ -52,25 +52,25 @@ def submit(
     from launch.jobs.folder import JobFolder
     from launch.slurm.batch import cluster_config
     from launch.submission import start
-    from launch.submission.estimate import Estimate, print_estimates
+    from launch.submission.estimate import Estimate, tell
 
     changes: dict[str, Any] = {
         "nodes": nodes, "gpus_per_node": gpus_per_node, "tasks_per_node": tasks_per_node, "cpus_per_task": cpus_per_task,
         "time": time, "partition": partition, "account": account, "qos": qos, "constraint": constraint, "setup": setup,
     }  # fmt: skip
-    cluster, console = cluster_config(defaults, changes), Console(soft_wrap=True, highlight=False)
+    cluster = cluster_config(defaults, changes)
     settled = absolute(load(config, overrides or []))
     checked = start.check(settled, cluster.processes)
     if start.complete(settled, checked):
-        console.print(f"{settled.run.dir} is complete, there is nothing to start; `dsva eval` scores it again", markup=False)
+        voice.show(f"{settled.run.dir} is complete, there is nothing to start; `dsva eval` scores it again")
         return
-    print_estimates([Estimate.of(settled, checked.attributes, cluster)], cluster, console)
+    tell([Estimate.of(settled, checked.attributes, cluster)], cluster)
     folder = JobFolder(settled.run.dir)
     name, submissions = settled.run.dir.name, folder.path / "slurm"
     if dry_run:
-        start.show_script(1, name, submissions, cluster, 1, console)
+        voice.show(*start.scripts(1, name, submissions, cluster, 1))
         return
     to = start.decide(where)
     start.check_where(to, submissions, cluster)
     for job in start.start([start.write_down(settled)], name, submissions, to, cluster, 1):
-        console.print(f"job {job.number}; its output: {job.log}", markup=False)
+        voice.show(f"job {job.number}; its output: {job.log}")

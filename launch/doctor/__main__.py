@@ -7,9 +7,11 @@ from dsva.exit_codes import MISTAKE
 try:
     import typer
 
+    from launch import voice
     from launch.doctor.command import doctor
 except ImportError as error:
     print(f"FAIL packages: {error}: install with `pip install -c constraints.txt .` in this environment", file=sys.stderr)
     sys.exit(MISTAKE)
 
+voice.set_up()
 typer.run(doctor)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from dsva.exit_codes import DONE, MISTAKE, stopped_by
 from dsva.train.stopping import handle, restore
+from launch import voice
 from launch.doctor.checks import clean, examine
 from launch.doctor.finding import Asked, Finding
 from launch.doctor.table import view, worst
@@ -51,9 +51,9 @@ def doctor(
         clean(asked.scratch)
         restore(before)
     if as_json:
-        print(json.dumps({"verdict": worst(findings), "findings": [asdict(finding) for finding in findings]}, indent=1))
+        voice.show(json.dumps({"verdict": worst(findings), "findings": [asdict(finding) for finding in findings]}, indent=1))
     else:
-        Console().print(view(findings))
+        voice.show(view(findings))
     raise typer.Exit(MISTAKE if worst(findings) == "FAIL" else DONE)
 
 
@@ -75,6 +75,6 @@ def _on_nodes(cluster: "ClusterConfig", asked: Asked, wait: float, here: list[Fi
     if any(finding.check == "renames" and finding.verdict == "FAIL" for finding in here):
         return [Finding("nodes", "FAIL", f"not examined: {asked.folder} cannot be used here", "mend that first")]
     try:
-        return examine_nodes(cluster, replace(asked, gpus=cluster.gpus_per_node), wait, Console(stderr=True))
+        return examine_nodes(cluster, replace(asked, gpus=cluster.gpus_per_node), wait)
     except UserError as error:
         return [Finding("nodes", "FAIL", str(error), "correct the options, or try again on a node of the cluster")]

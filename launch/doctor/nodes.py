@@ -5,8 +5,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from rich.console import Console
-
 from launch.doctor.examination import Examination
 from launch.doctor.finding import Asked, Finding
 from launch.jobs.folder import JobFolder
@@ -14,19 +12,19 @@ from launch.slurm.batch import ClusterConfig
 from launch.slurm.client import cancel, queued
 from launch.submission import start
 from shards.errors import UserError
+from shards.progress import waiting
 
 LOOK = 0.5
 CLEARED = 30.0  # seconds for a job to leave the queue after it was cancelled
 
 
-def examine_nodes(cluster: ClusterConfig, asked: Asked, seconds: float, console: Console) -> list[Finding]:
+def examine_nodes(cluster: ClusterConfig, asked: Asked, seconds: float) -> list[Finding]:
     """Examine the nodes that Slurm gives, and return what was found on each.
 
     Args:
         cluster: what is asked of Slurm.
         asked: what the checks are given; the job's files lie in its scratch folder.
         seconds: in which all nodes must have answered, waiting in the queue included.
-        console: shows what it waits for.
 
     Raises:
         UserError: Slurm refuses, or does not answer.
@@ -36,7 +34,7 @@ def examine_nodes(cluster: ClusterConfig, asked: Asked, seconds: float, console:
     [queued_job] = start.queue([Examination(run, asked, cluster.nodes)], "dsva-doctor", run / "slurm", cluster, 1)
     job = queued_job.number
     try:
-        state = _await(job, run, cluster.nodes, seconds, console)
+        state = _await(job, run, cluster.nodes, seconds)
         findings = [Finding(**one) for file in sorted(run.glob("findings-*.json")) for one in json.loads(file.read_text())]
         return [*findings, *_silent(run, job, cluster.nodes, state)]
     finally:
@@ -47,15 +45,15 @@ def _answers(run: Path) -> int:
     return len(list(run.glob("findings-*.json")))
 
 
-def _await(job: str, run: Path, nodes: int, seconds: float, console: Console) -> str:
+def _await(job: str, run: Path, nodes: int, seconds: float) -> str:
     """Wait until all nodes have answered or none will any more; return what became of the job."""
     end, state = time.monotonic() + seconds, "queued"
-    with console.status(f"job {job}: {state}") as status:
+    with waiting(f"job {job}: {state}") as update:
         while _answers(run) < nodes and state != "ended" and time.monotonic() < end:
             time.sleep(LOOK)
             name, why = queued().get(job, ("ENDED", ""))
             state = name.lower()
-            status.update(f"job {job}: {state}" + (f" ({why})" if why not in ("", "None") else ""))
+            update(f"job {job}: {state}" + (f" ({why})" if why not in ("", "None") else ""))
     return f"{state} after {seconds:.0f} s" if state != "ended" else state
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from launch.doctor.finding import Finding, Verdict
 
@@ -25,5 +25,5 @@ def view(findings: Sequence[Finding]) -> Table:
     for (check, _, mend), found in alike.items():
         verdict, nodes = found[0].verdict, list(dict.fromkeys(finding.node for finding in found))
         where = ", ".join(nodes) if len(nodes) <= NAMED else f"{nodes[0]} and {len(nodes) - 1} more nodes"
-        table.add_row(check, f"[{COLOURS[verdict]}]{verdict}[/]", escape(found[0].said), escape(mend), escape(where))
+        table.add_row(Text(check), Text(verdict, COLOURS[verdict]), *map(Text, (found[0].said, mend, where)))
     return table

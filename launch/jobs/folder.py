@@ -10,9 +10,9 @@ code/, slurm/           for Slurm: the code as it was submitted; scripts and out
 """
 
 import json
+import logging
 import os
 import socket
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,8 @@ from dsva.exit_codes import FAULT, MISTAKE
 from dsva.files import as_object, read_object, write_atomically
 from dsva.run_directory import ASKED, CHECKPOINTS, JOB, METRICS
 from dsva.runs.contents import stored
+
+log = logging.getLogger(__name__)
 
 TAIL = 16384  # bytes: some 30 lines, among which the newest validation is
 
@@ -71,7 +73,7 @@ class JobFolder:
         try:
             self.write("failed.json", reason=reason, code=code)
         except OSError as error:
-            print(f"{reason}\nand this cannot be noted in {self.path}: {error}", file=sys.stderr, flush=True)
+            log.error("%s\nand this cannot be noted in %s: %s", reason, self.path, error)
 
     def forget_failure(self) -> None:
         """Begin anew after a failure."""

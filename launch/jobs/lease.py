@@ -7,8 +7,8 @@ Nobody's clock is compared with anybody else's: whoever waits looks whether the 
 """
 
 import json
+import logging
 import os
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,6 +19,8 @@ from dsva.processes.environment import node_name
 from launch.jobs.folder import JobFolder, now
 from launch.jobs.worker import Worker
 from shards.errors import UserError
+
+log = logging.getLogger(__name__)
 
 BEAT, STOPPED = 5.0, 30.0  # seconds between beats, and after which a heart has stopped
 
@@ -78,14 +80,14 @@ class Lease:
         while not self._ended.wait(BEAT):
             try:
                 if newest_generation(self._folder)[0] > self.generation:
-                    print(f"{self._folder.run} was taken up by another process: leaving", file=sys.stderr, flush=True)
+                    log.error("%s was taken up by another process: leaving", self._folder.run)
                     os._exit(OVERTAKEN)
                 self._beat("running")
             except OSError as error:  # a file system that is full or slow for a while: the next beat may succeed
                 self._missed(error)
 
     def _missed(self, error: OSError) -> None:
-        print(f"no heartbeat in {self._folder.path}: {error}", file=sys.stderr, flush=True)
+        log.warning("no heartbeat in %s: %s", self._folder.path, error)
 
     def _beat(self, state: str) -> None:
         self._beats += 1

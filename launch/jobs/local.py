@@ -10,6 +10,7 @@ from types import FrameType
 
 from dsva.exit_codes import DONE, of_child
 from dsva.train.stopping import handle, restore
+from launch import voice
 from launch.jobs.children import this_code
 from launch.jobs.worker import START
 
@@ -21,7 +22,7 @@ def run_here(run: Path, processes: int) -> int:
 
     `dsva.train.stopping.SIGNALS` are handed on to all processes, which save and leave.
     """
-    shared = {**this_code(os.environ), START: uuid.uuid4().hex, "WORLD_SIZE": str(processes)}
+    shared = {**this_code(os.environ), START: uuid.uuid4().hex, "WORLD_SIZE": str(processes), voice.LOG: voice.level()}
     if processes > 1:
         shared.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     command = [sys.executable, "-m", "launch.submission.job", str(run)]

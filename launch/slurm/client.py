@@ -3,12 +3,16 @@
 Nobody else runs them, but for sbatch, which submitit runs for `launch.slurm.batch`.
 """
 
+import logging
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Collection
 
 from shards.errors import UserError
+
+log = logging.getLogger(__name__)
 
 # A node that was lost and came back may refuse a job, because remains of its earlier start still run there. Slurm then
 # queues the job again, but holds it until somebody lets it go.
@@ -123,6 +127,7 @@ def _run(*command: str, seconds: float = 60) -> list[str]:
         UserError: it is not there, refuses, or does not answer in time.
     """
     plain = {name: value for name, value in os.environ.items() if not name.startswith(_HABITS)}
+    log.debug(shlex.join(command))
     try:
         return subprocess.run(command, env=plain, capture_output=True, text=True, timeout=seconds, check=True).stdout.splitlines()
     except (OSError, subprocess.SubprocessError) as error:

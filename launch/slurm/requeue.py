@@ -5,6 +5,7 @@ the job array, LIMIT how often a run may crash without getting further, and CODE
 """
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -12,11 +13,14 @@ from pathlib import Path
 
 from dsva.exit_codes import DONE, FAULT, HUNG, MISTAKE, signal_of
 from dsva.processes.environment import SlurmJob
+from launch import voice
 from launch.jobs.folder import JobFolder
 from launch.jobs.lease import may_follow, newest_generation
 from launch.jobs.worker import Worker
 from launch.slurm import client
 from launch.slurm.retry import retry
+
+log = logging.getLogger(__name__)
 
 
 def may_restart(folder: JobFolder, start: str, code: int, limit: int, cancelled: bool) -> bool:
@@ -57,6 +61,7 @@ def described(code: int) -> str:
 
 def main(runs: str, limit: str, code: str) -> None:
     """Requeue the job of this batch script if it shall start again."""
+    voice.set_up("info", job=True)  # whatever DSVA_LOG says: a mistake in it must not keep the job from starting again
     job, worker = SlurmJob.of(os.environ), Worker.of(os.environ)
     assert job is not None, "the batch script of a job calls this"
     run = json.loads(Path(runs).read_text())[job.index]
@@ -68,7 +73,7 @@ def main(runs: str, limit: str, code: str) -> None:
     except OSError as error:  # without a note of its crashes it might start again for ever
         sys.exit(f"{run}: {described(int(code))}, and this cannot be noted: {error}")
     if again:
-        print(f"{run}: {described(int(code))}: starting again", flush=True)
+        log.info("%s: %s: starting again", run, described(int(code)))
         retry(lambda: client.requeue(job.name))
 
 

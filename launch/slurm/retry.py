@@ -1,11 +1,13 @@
 """Asking Slurm again where it does not answer for a moment: its controller is restarted now and then."""
 
+import logging
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 
 from shards.errors import UserError
+
+log = logging.getLogger(__name__)
 
 PAUSE = 5.0
 
@@ -17,7 +19,7 @@ def retry(ask: Callable[[], object], seconds: float = 60) -> bool:
         try:
             ask()
         except (subprocess.SubprocessError, OSError, UserError) as error:
-            print(f"{error}: trying again for {max(0, end - time.monotonic()):.0f} s", file=sys.stderr, flush=True)
+            log.warning("%s: trying again for %.0f s", error, max(0, end - time.monotonic()))
             if time.monotonic() > end:
                 return False
             time.sleep(PAUSE)

@@ -1,11 +1,9 @@
 """What a run will take, before it is queued: memory and hours, by arithmetic or as others of its kind were measured."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
-
-from rich.console import Console
-from rich.markup import escape
 
 from dsva.config import Config
 from launch.slurm.batch import ClusterConfig
@@ -15,6 +13,7 @@ MFU = 0.3  # share of a GPU's peak that is assumed as long as nothing was measur
 GB = 1e9
 # The arithmetic is right within a tenth and leaves the libraries' own memory out, about a gigabyte.
 SURELY, LIBRARIES = 1.1, 1.0
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,15 +66,12 @@ def _memory_warning(need: float, config: Config, cluster: ClusterConfig) -> str:
     return sentence
 
 
-def print_estimates(
-    estimates: Sequence[Estimate], cluster: ClusterConfig, console: Console, images_per_second: float | None = None
-) -> None:
+def tell(estimates: Sequence[Estimate], cluster: ClusterConfig, images_per_second: float | None = None) -> None:
     """Say what runs take together, and each warning once.
 
     Args:
         estimates: one for each run.
         cluster: where they shall run.
-        console: where to print.
         images_per_second: of a run of their kind, where one was measured; it says more than the arithmetic.
     """
     if not estimates:
@@ -84,9 +80,9 @@ def print_estimates(
     size = (
         f"{images:,} training images, {operations:.2g} operations, up to {max(one.memory_gb for one in estimates):.2g} GB a process"
     )
-    console.print(f"{size}{_time(estimates, images, cluster, images_per_second)}")
+    log.info(f"{size}{_time(estimates, images, cluster, images_per_second)}")
     for warning in dict.fromkeys(one.warning for one in estimates if one.warning):
-        console.print(f"[bold yellow]warning:[/] {escape(warning)}")
+        log.warning(warning)
 
 
 def _time(estimates: Sequence[Estimate], images: int, cluster: ClusterConfig, images_per_second: float | None) -> str:

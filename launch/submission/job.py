@@ -3,6 +3,7 @@
 Nothing about resuming is in the pickle: every start looks up the newest complete checkpoint, whatever ended the last.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -10,13 +11,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from dsva.exit_codes import DONE, FAULT, MISTAKE, signal_of, stopped_by
 from dsva.files import room_for
 from dsva.own_process import declare_own_process, imported_for_good
 from dsva.processes.environment import SlurmJob, node_name
 from dsva.processes.rendezvous import meet
+from launch import voice
 from launch.jobs.folder import JobFolder
 from launch.jobs.lease import HeldError, Lease
 from launch.jobs.lock import await_earlier
@@ -24,6 +24,8 @@ from launch.jobs.worker import Worker
 from launch.slurm.client import release_held
 from launch.slurm.task import Task, start_again
 from shards.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Job(Task):
         with ExitStack() as stack:
             lease = None
             try:
+                voice.set_up_job()
                 with room_for(folder.run):
                     if worker.rank == 0:
                         lease = stack.enter_context(Lease(folder, worker))
@@ -55,7 +58,7 @@ class Job(Task):
             except UserError as error:
                 if not isinstance(error, HeldError):
                     folder.fail(str(error), MISTAKE)
-                print(f"error: {error}", file=sys.stderr, flush=True)
+                log.error(str(error))
                 sys.exit(MISTAKE)
             except Exception as error:
                 folder.fail(f"rank {worker.rank} on {node_name()}: {type(error).__name__}: {_first_line(error)}", FAULT)
@@ -74,13 +77,15 @@ def _train(folder: JobFolder, worker: Worker) -> int:
     declare_own_process()
     with imported_for_good():
         from dsva.config import load  # noqa: PLC0415 (slow; a job that is complete needs none of it)
-        from dsva.train.run import run  # noqa: PLC0415
+        from dsva.train.run import run, told  # noqa: PLC0415
 
     config = load(folder.config)
     if worker.rank == 0:
         await_earlier(folder.run)
     store = meet(worker.position, worker.start, folder.path, os.environ)
-    code = run(config, Console(highlight=False, soft_wrap=True))
+    code = run(config)
+    if code == DONE and voice.speaks():
+        voice.show(*told(folder.run))
     del store
     return code
 
@@ -89,9 +94,9 @@ def _look_after_others(job: SlurmJob | None) -> None:
     """Let the other tasks of a finished task's array go, should Slurm hold one."""
     try:
         if job and job.array and (held := release_held({job.array})):
-            print(f"{held} tasks of job array {job.array} were held because a node had refused them, and are released", flush=True)
+            log.info("%d tasks of job array %s were held because a node had refused them, and are released", held, job.array)
     except UserError as error:
-        print(error, file=sys.stderr, flush=True)
+        log.warning(str(error))
 
 
 def _scores(run: Path) -> dict[str, list[float | None]]:

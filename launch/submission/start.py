@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from rich.console import Console
-
 from dsva.config import Config, dump
 from dsva.exit_codes import DONE, signal_of
 from dsva.files import write_atomically
@@ -190,13 +188,12 @@ def queue(jobs: Sequence[Work], name: str, folder: Path, cluster: ClusterConfig,
         yield from (Queued(number, submission / f"{number}_0_log.out") for number in numbers)
 
 
-def show_script(runs: int, name: str, folder: Path, cluster: ClusterConfig, at_once: int, console: Console) -> None:
-    """Print the batch scripts that `start` would submit, one for each array, and submit nothing."""
+def scripts(runs: int, name: str, folder: Path, cluster: ClusterConfig, at_once: int) -> Iterator[str]:
+    """Yield the batch scripts that `start` would submit, one for each array; submit nothing."""
     slurm.check_folder(folder)
     limit = array_limit() if decide("auto") == "slurm" else runs
     for number, share in enumerate(spread(runs, at_once, limit), _number(folder)):
-        text = slurm.script(cluster, name, folder / f"{number:04d}", share.jobs.stop - share.jobs.start, share.at_once)
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        yield slurm.script(cluster, name, folder / f"{number:04d}", share.jobs.stop - share.jobs.start, share.at_once)
 
 
 def _number(folder: Path) -> int:

@@ -4,11 +4,13 @@ A run whose node is lost within its last minute, for one, reaches its time limit
 job array of a sweep is followed by a small job that waits for its end, and looks.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dsva.exit_codes import DONE, FAULT
+from launch import voice
 from launch.jobs.folder import JobFolder
 from launch.jobs.lock import alone
 from launch.slurm.batch import ClusterConfig
@@ -19,6 +21,8 @@ from launch.sweep.actions import queue_cells, release
 from launch.sweep.plan import Cell, Manifest
 from launch.sweep.state import State, folder_of, job_of, states
 from shards.errors import UserError
+
+log = logging.getLogger(__name__)
 
 NOTE, KEPT = "keepers.json", "kept.json"
 ONE = {"nodes": 1, "gpus_per_node": 0, "tasks_per_node": 1, "cpus_per_task": 1, "memory_gb": 2, "signal_seconds": 60}
@@ -38,6 +42,7 @@ class Keeper:
 
     def __call__(self) -> int:
         """Look once; queue what is to go on, and the keeper that follows that."""
+        voice.set_up_job()
         return DONE if retry(self._look) else FAULT
 
     def _look(self) -> None:
@@ -47,7 +52,7 @@ class Keeper:
             found = states(self.folder, manifest)
             again = [state for state in found if state.silent and self._may_go_on(state, manifest)]
             for state in again:
-                print(f"{state.cell.name} {state.reason}: taking it up again", flush=True)
+                log.info("%s %s: taking it up again", state.cell.name, state.reason)
             if again:
                 self._take_up([state.cell for state in again])
             followed = [*again, *(state for state in found if state.name in ("RUNNING", "PENDING"))]
@@ -82,7 +87,7 @@ def follow(folder: Path, jobs: Sequence[str], partition: str | None) -> None:
     try:
         [job] = start.queue([keeper], f"{folder.absolute().name}-keeper", keeper.run / "slurm", cluster, 1)
     except UserError as error:
-        print(f"no job looks after the sweep when its own have ended ({error}): `dsva sweep retry` does it by hand", flush=True)
+        log.warning("no job looks after the sweep when its own have ended (%s): `dsva sweep retry` does it by hand", error)
         return
     before = (JobFolder(keeper.run).read(NOTE) or {"jobs": []})["jobs"]
     JobFolder(keeper.run).write(NOTE, jobs=[*before, job.number])

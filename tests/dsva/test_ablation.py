@@ -5,7 +5,6 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from dsva.config import Config, dump
 from dsva.evaluation.results import Results
@@ -33,12 +32,12 @@ def test_variants_are_those_that_change_something() -> None:
     assert names == ["as configured", "without regions", "main loss only", "prototype loss only"]
 
 
-def test_one_command_trains_all_and_the_same_again_trains_nothing(tmp_path: Path) -> None:
+def test_one_command_trains_all_and_the_same_again_trains_nothing(tmp_path: Path, said: StringIO) -> None:
     small_set(tmp_path)
-    path, said = tmp_path / "config.yaml", StringIO()
+    path = tmp_path / "config.yaml"
     path.write_text(dump(small_config(tmp_path, ["run.seed=3"])))
     given = ["train.steps=1", f"run.dir={tmp_path / 'ablation'}"]
-    assert ablate(path, given, 1, Console(file=said, width=200)) == 0
+    ablate(path, given, 1)
     made = (tmp_path / "ablation" / TABLE).read_text()
     rows = [line.split("|")[1].strip() for line in made.splitlines() if line.startswith("| ") and ":--" not in line]
     expected = [f"{name}, {head} head" for name in NAMES for head in ("proto", "main")]
@@ -55,7 +54,8 @@ def test_one_command_trains_all_and_the_same_again_trains_nothing(tmp_path: Path
     before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("metrics.jsonl")}
     assert len(before) == 2 * len(NAMES)  # each variant has a validation run
     said.truncate(0)
-    assert ablate(path, given, 1, Console(file=said, width=200)) == 0
+    shown, target = ablate(path, given, 1)
+    assert (shown.markdown(), target) == (made, tmp_path / "ablation" / TABLE)
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("metrics.jsonl")} == before
     assert said.getvalue().count("finished before") == 2 * len(NAMES)
     assert (tmp_path / "ablation" / TABLE).read_text() == made
@@ -86,6 +86,6 @@ def test_mistakes_are_told_before_anything_is_trained(tiny: Noise, tmp_path: Pat
         ([f"classes.splits={few}"], "5 seen classes are too few to find gamma on a third of them: give eval.gamma"),
     ):
         with pytest.raises(UserError, match=sentence):
-            ablate(tiny.config, [given, *overrides], 1, Console(file=StringIO()))
+            ablate(tiny.config, [given, *overrides], 1)
     assert not (tmp_path / "run").exists()
     assert all(row.validation is None for row in planned(tiny.config, [given, f"classes.splits={few}", "eval.gamma=0"], 1))

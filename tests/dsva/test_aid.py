@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from dsva.config import load
 from dsva.train.run import run
@@ -23,7 +22,7 @@ def shards(aid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_unseen_classes_of_aid_are_recognised_above_chance(shards: Path, tmp_path: Path) -> None:
     short = ["train.steps=80", "data.image_size=60", "data.resize=72", "optimizer.warmup_steps=15", "run.log_every=40"]
     overrides = [f"data.shards={shards}", f"run.dir={tmp_path / 'run'}", *short]
-    assert run(load(ROOT / "configs" / "aid_25_5.yaml", overrides), Console(quiet=True)) == 0
+    assert run(load(ROOT / "configs" / "aid_25_5.yaml", overrides)) == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["chance"]["zsl"] == 0.2
     heads = [results["heads"][name] for name in ("proto", "main")]

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 import xxhash
-from rich.console import Console
 
 from dsva.config import Config, FaultsConfig, load
 from dsva.model.dsva import DSVA
@@ -92,10 +91,9 @@ def test_going_back_passes_over_what_went_wrong(server: GroupServer, tiny: Noise
     assert (checkpoints(run)[-1] / "COMPLETE").read_text() == uninterrupted
 
 
-def test_budget_counts_within_its_window_and_then_ends(tmp_path: Path) -> None:
-    said = StringIO()
+def test_budget_counts_within_its_window_and_then_ends(tmp_path: Path, said: StringIO) -> None:
     config = FaultsConfig(skip_budget=1, skip_window=10, rollbacks=1)
-    bad = BadSteps(config, Course(), tmp_path, Console(file=said, width=1000))
+    bad = BadSteps(config, Course(), tmp_path, 0)
     bad.skip(5, ["a/1", "a/2"])
     bad.skip(15, ["a/3", "a/4", "a/5", "a/6"])
     assert "a/3, a/4, a/5 and 1 more" in said.getvalue()
@@ -104,7 +102,7 @@ def test_budget_counts_within_its_window_and_then_ends(tmp_path: Path) -> None:
     with pytest.raises(GoBackError) as raised:
         bad.skip(17, [])
     assert raised.value.course.back_at(12, raised.value.failed) == Course((), 1, 6)
-    bad = BadSteps(config, Course((), 1, 6), tmp_path, None)
+    bad = BadSteps(config, Course((), 1, 6), tmp_path, 1)
     bad.skip(20, [])
     with pytest.raises(UserError, match=r"2 of the last 10 steps, up to step 22, after going back 1 times: lower optimizer\.lr"):
         bad.skip(21, [])
@@ -113,7 +111,7 @@ def test_budget_counts_within_its_window_and_then_ends(tmp_path: Path) -> None:
 
 def test_going_back_leads_to_the_same_step_whatever_was_saved_besides(tmp_path: Path) -> None:
     config = Config.model_validate({"run": {"dir": tmp_path, "checkpoint_every": 4, "keep": 1}})
-    saver = Saver(tmp_path, Ranks(), config.run, Console(file=StringIO()))
+    saver = Saver(tmp_path, Ranks(), config.run)
     course = Course((6, 9))
     for step in (4, 5, 7, 8, 10):  # 5, 7 and 10 because of signals
         skipped = Course(tuple(bad for bad in course.skipped if bad < step))

@@ -1,6 +1,5 @@
 """Baselines against their definitions, and beside the heads in every result."""
 
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, CLIPVisionModel
 
 from dsva.evaluation.baselines import linear, standardised
@@ -177,7 +175,7 @@ def test_a_run_on_clip_has_text_prompts_and_features_from_before_training(clip: 
     assert list(results.heads) == ["proto", "main", "ridge", "eszsl", PROMPTS]
     assert f"{clip} before training" in summary(results).note
     longer = small_config(tmp_path, [f"model.backbone={clip}", "train.steps=2", f"run.dir={tmp_path / 'longer'}"])
-    run(longer, Console(file=StringIO()))
+    run(longer)
     again = Results.read(tmp_path / "longer" / RESULTS)
     assert [again.heads[name] for name in ("ridge", "eszsl", PROMPTS)] == [
         results.heads[name] for name in ("ridge", "eszsl", PROMPTS)

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, CLIPModel
 from typer.testing import CliRunner
@@ -51,7 +50,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight classes at 32 x 32 pixels, which the tiny CLIP takes as they are."""
     folder = tmp_path_factory.mktemp("eight")
     source = open_source(draw(folder / "images", PER_CLASS, CLASSES))
-    pack(source, folder / "set", workers=1, resize=32, console=Console(quiet=True))
+    pack(source, folder / "set", workers=1, resize=32)
     return folder / "set"
 
 
@@ -186,9 +185,9 @@ def test_final_and_validation_runs_take_one_table_and_gamma_passes_between_them(
     (tmp_path / "c.yaml").write_text("")
     given = [f"classes.attributes={table}", f"data.shards={shards}", f"classes.split={SPLIT}", *SIZES]
     validation = load_config(tmp_path / "c.yaml", [*given, "validation.partition=1", f"run.dir={tmp_path / 'v'}"])
-    assert run(validation, Console(quiet=True)) == 0
+    assert run(validation) == 0
     final = load_config(tmp_path / "c.yaml", [*given, f"eval.validation_run={tmp_path / 'v'}", f"run.dir={tmp_path / 'f'}"])
-    assert run(final, Console(quiet=True)) == 0
+    assert run(final) == 0
     results = Results.read(tmp_path / "f" / "results.json")
     assert results.warnings == ()
     assert results.heads["proto"].gzsl is not None
@@ -208,7 +207,7 @@ def test_sentence_embeddings_are_rows_like_any_other(clip: Path, tmp_path: Path)
     table = load(tmp_path / "s.json")
     assert list(table.groups) == ["sentence embedding"]
     np.testing.assert_allclose(table.rows(["Port"])[0], plain_texts(clip, ["port"], ["{}"])[0], atol=2e-6)
-    assert run(small_config(tmp_path, [f"classes.attributes={table.path}"]), Console(quiet=True)) == 0
+    assert run(small_config(tmp_path, [f"classes.attributes={table.path}"])) == 0
     results = Results.read(tmp_path / "run" / "results.json")
     assert (results.warnings, results.provenance.attributes_meaning) == ((), "embedding of the class prompts (raw rows)")
 
@@ -241,10 +240,10 @@ def test_exemplars_are_refused_by_training_unless_every_table_says_so(clip: Path
     options = ["--shards", f"{tmp_path / 'shards'}", "--mode", "exemplars", "--exemplars", "2", "--out", f"{table}"]
     CliRunner().invoke(app, ["attributes", "build", *vocabulary, *options], catch_exceptions=False)
     with pytest.raises(UserError, match="was made from 2 images of it, which is not zero-shot"):
-        run(small_config(tmp_path, [f"classes.attributes={table}"]), Console(quiet=True))
+        run(small_config(tmp_path, [f"classes.attributes={table}"]))
     assert not (tmp_path / "run").exists()
     marked = small_config(tmp_path, [f"classes.attributes={table}", "eval.protocol=exemplars"])
-    assert run(marked, Console(quiet=True)) == 0
+    assert run(marked) == 0
     text = (tmp_path / "run" / "results.md").read_text()
     assert text.startswith("**NOT ZERO-SHOT, exemplars of unseen classes: test on small")
     results = Results.read(tmp_path / "run" / "results.json")
@@ -254,7 +253,7 @@ def test_exemplars_are_refused_by_training_unless_every_table_says_so(clip: Path
 def test_a_text_table_trains_without_a_word(clip: Path, tmp_path: Path) -> None:
     small_set(tmp_path)
     table = build(clip, tmp_path / "splits.json", tmp_path / "text.json", split="small")
-    assert run(small_config(tmp_path, [f"classes.attributes={table.path}"]), Console(quiet=True)) == 0
+    assert run(small_config(tmp_path, [f"classes.attributes={table.path}"])) == 0
     results = Results.read(tmp_path / "run" / "results.json")
     assert (results.protocol, results.warnings) == ("honest", ())
     assert results.provenance.attributes_meaning == "cosine of the class prompts and the attribute prompts (standardised rows)"

@@ -16,7 +16,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -42,8 +41,8 @@ def weights(step: int) -> list[tuple[str, Tensor]]:
     return [(f"{MODEL}/w", torch.full((100, 200), float(step))), (f"{MODEL}/b", torch.tensor(step))]
 
 
-def saver(folder: Path, console: Console | None = None, **changes: object) -> Saver:
-    return Saver(folder, Ranks(), RunConfig.model_validate(changes), console or Console(file=StringIO()))
+def saver(folder: Path, **changes: object) -> Saver:
+    return Saver(folder, Ranks(), RunConfig.model_validate(changes))
 
 
 def steps(folder: Path, prefix: str = "step-") -> list[int]:
@@ -117,9 +116,8 @@ def test_the_best_is_kept_by_hard_link(tmp_path: Path) -> None:
     assert saver(tmp_path).improves(31)
 
 
-def test_a_best_that_somebody_damaged_ends_no_training(tmp_path: Path) -> None:
-    said = StringIO()
-    keeping = saver(tmp_path, Console(file=said, width=1000), keep=1)
+def test_a_best_that_somebody_damaged_ends_no_training(tmp_path: Path, said: StringIO) -> None:
+    keeping = saver(tmp_path, keep=1)
     keeping.save(state(1, 0.5), weights(1))
     keeping.save(state(2, 0.4), weights(2))
     shutil.rmtree(tmp_path / CHECKPOINTS / "best-00000001")
@@ -142,15 +140,14 @@ def test_saving_in_the_background_saves_what_was_then(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("in_background", [False, True])
-def test_full_disk_is_said_and_survived(tmp_path: Path, in_background: bool) -> None:
-    said = StringIO()
-    keeping = saver(tmp_path, Console(file=said, width=1000), async_save=in_background)
+def test_full_disk_is_said_and_survived(tmp_path: Path, said: StringIO, in_background: bool) -> None:
+    keeping = saver(tmp_path, async_save=in_background)
     keeping.save(state(1), weights(1))
     keeping.settle()
     with full_disk():
         begun = keeping.save(state(2), weights(2))
         assert not (keeping.settle() and begun)
-    assert said.getvalue().count("warning") == 1
+    assert said.getvalue().count("WARNING") == 1
     assert "step-00000002 could not be written (File too large)" in said.getvalue()
     assert [path.name for path in (tmp_path / CHECKPOINTS).iterdir()] == ["step-00000001"]
     assert keeping.save(state(3), weights(3))

@@ -3,11 +3,9 @@
 import json
 import shutil
 from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -24,6 +22,7 @@ from dsva.train.trainer import Trainer
 from launch.cli.main import app
 from shards.errors import UserError
 from tests.helpers.checkpoint_changes import change, seal
+from tests.helpers.heard import heard
 from tests.helpers.noise import Noise
 from tests.helpers.runs import assert_same, tensors
 
@@ -37,7 +36,7 @@ def experiment(tiny: Noise, tmp_path_factory: pytest.TempPathFactory) -> Experim
     run = tmp_path_factory.mktemp("changes") / "RUN"
     opened = Experiment.open(load(tiny.config, [*SETTINGS, f"run.dir={run}"]))
     ranks = Ranks()
-    trainer = Trainer(opened, ranks, Console(file=StringIO()), Phases(ranks.device))
+    trainer = Trainer(opened, ranks, Phases(ranks.device))
     for batch in trainer.batches():
         trainer.step(batch)
         if (batch.step + 1) % 2 == 0:
@@ -58,9 +57,9 @@ def run(experiment: Experiment, tmp_path: Path) -> Path:
 
 def continued(experiment: Experiment, model: DSVA, run: Path) -> tuple[Checkpoint | None, str]:
     """Do as a start of the run does; return the checkpoint that it would go on from, and what it says."""
-    said = StringIO()
     config = experiment.config.model_copy(update={"run": experiment.config.run.model_copy(update={"dir": run})})
-    found, _ = find_start(config, Ranks(), experiment.hashes(), None, Console(file=said, width=10_000))
+    with heard() as said:
+        found, _ = find_start(config, Ranks(), experiment.hashes(), None)
     if found:
         refuse_unfit(found, config, model)
         found.restore_weights(model, mean=False)
@@ -89,7 +88,7 @@ def test_only_what_the_run_wrote_is_used_and_the_rest_is_told(experiment: Experi
     original = experiment.config.run.dir / CHECKPOINTS / f"step-{found.step:08d}"
     assert_same(everything(found), tensors(original))
     assert found.state == Checkpoint.open(original).state
-    assert found.step == STEPS or "warning" in said, f"{what}: step {found.step} is used in silence"
+    assert found.step == STEPS or "WARNING" in said, f"{what}: step {found.step} is used in silence"
 
 
 def crafted(path: Path, **changes: object) -> None:

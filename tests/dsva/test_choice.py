@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from dsva.config import load
@@ -56,7 +55,7 @@ def validated(chosen: Path, point: str) -> list[Results]:
 def test_steps_rate_temperature_and_loss_weights_can_be_chosen_together(places: tuple[Path, list[str]], tmp_path: Path) -> None:
     folder, overrides = places
     grid = {"train.steps": ["2"], "optimizer.lr": ["0.01"], "scores.temperature": ["0.05"], "loss.compactness": ["1e-8"]}
-    assert choose(folder / "final.yaml", [*overrides, f"run.dir={tmp_path}"], grid, "main", Console(file=StringIO())) == 0
+    assert choose(folder / "final.yaml", [*overrides, f"run.dir={tmp_path}"], grid, "main")[1] == tmp_path / CHOSEN
     final = load(tmp_path / CHOSEN)
     assert (final.train.steps, final.optimizer.lr, final.scores.temperature, final.loss.compactness) == (2, 0.01, 0.05, 1e-8)
     assert final.eval.validation_run == tmp_path
@@ -81,7 +80,7 @@ def test_the_point_with_the_highest_mean_is_chosen_on_seen_classes_alone(chosen:
 
 
 def test_the_final_run_takes_the_mean_of_the_chosen_gammas(chosen: Path) -> None:
-    assert run(load(chosen / CHOSEN), Console(file=StringIO())) == 0
+    assert run(load(chosen / CHOSEN)) == 0
     results = Results.read(chosen / "final" / RESULTS)
     [best] = json.loads((chosen / CHOICE).read_text())["changes"]
     assert results.seen == SEEN
@@ -93,12 +92,11 @@ def test_the_final_run_takes_the_mean_of_the_chosen_gammas(chosen: Path) -> None
         assert gzsl.gamma_source == f"mean of 3 validation runs in {chosen}"
 
 
-def test_the_same_command_trains_nothing_again(chosen: Path, places: tuple[Path, list[str]]) -> None:
+def test_the_same_command_trains_nothing_again(chosen: Path, places: tuple[Path, list[str]], said: StringIO) -> None:
     folder, overrides = places
     before = {path: path.stat().st_mtime_ns for path in chosen.rglob("metrics.jsonl")}
-    screen = StringIO()
-    assert choose(folder / "final.yaml", overrides, {"optimizer.lr": ["0.0001", "0.01"]}, "proto", Console(file=screen)) == 0
-    assert screen.getvalue().count("finished before") == 6
+    choose(folder / "final.yaml", overrides, {"optimizer.lr": ["0.0001", "0.01"]}, "proto")
+    assert said.getvalue().count("finished before") == 6
     assert {path: path.stat().st_mtime_ns for path in chosen.rglob("metrics.jsonl")} == before
 
 
@@ -111,7 +109,6 @@ def test_a_choice_made_for_another_split_is_refused(chosen: Path, places: tuple[
     with pytest.raises(UserError, match="differs from this run in the split file"):
         run(
             load(chosen / CHOSEN, [f"classes.splits={chosen / 'other.json'}", "validation.partition=null"]),
-            Console(file=StringIO()),
         )
 
 
@@ -120,7 +117,7 @@ def test_a_choice_that_points_outside_its_folder_is_refused(chosen: Path, tmp_pa
     (tmp_path / CHOICE).write_text(json.dumps({"runs": ["../elsewhere"]}))
     said = r"choice.json: runs: the run '\.\./elsewhere' is outside of the folder: run `dsva choose` again$"
     with pytest.raises(UserError, match=said):
-        run(load(tmp_path / "c.yaml", [f"eval.validation_run={tmp_path}"]), Console(file=StringIO()))
+        run(load(tmp_path / "c.yaml", [f"eval.validation_run={tmp_path}"]))
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,10 @@ import os
 import signal
 import subprocess
 from importlib.metadata import version
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from dsva.config import Config, load
 from dsva.evaluation.results import Results
@@ -23,6 +21,7 @@ from dsva.run_directory import RESULTS, STARTS
 from dsva.runs import record
 from dsva.train.run import run
 from dsva.train.trainer import Trainer
+from tests.helpers.heard import heard
 from tests.helpers.noise import Noise
 
 CLEAN = {"version": "1.0", "commit": "a" * 40, "modified": False, "sha256": "0" * 64}
@@ -74,7 +73,7 @@ def test_what_runs_is_what_was_there_when_the_process_began(tmp_path: Path, monk
 
 def start(folder: Path, now: dict[str, Any], config: Config, monkeypatch: pytest.MonkeyPatch, stop_at: int | None = None) -> str:
     """Train with this code, up to a step if one is given; return what was said."""
-    said, step, taken = StringIO(), Trainer.step, []
+    step, taken = Trainer.step, []
 
     def stopped(*given: Any) -> Any:
         taken.append(1)
@@ -82,11 +81,11 @@ def start(folder: Path, now: dict[str, Any], config: Config, monkeypatch: pytest
             os.kill(os.getpid(), signal.SIGTERM)
         return step(*given)
 
-    with monkeypatch.context() as patch:
+    with heard() as said, monkeypatch.context() as patch:
         for module in (record, starts):
             patch.setattr(module, "running_code", lambda: (now, "a patch" if now["modified"] else ""))
         patch.setattr(Trainer, "step", stopped)
-        assert run(config, Console(file=said, width=10_000)) == (128 + signal.SIGTERM if stop_at else 0)
+        assert run(config) == (128 + signal.SIGTERM if stop_at else 0)
     return said.getvalue()
 
 
@@ -100,7 +99,7 @@ def test_every_start_keeps_its_own_code_and_results_name_them_all(
     assert warning not in start(folder, EDITED, config, monkeypatch, stop_at=1)
     said = start(folder, CLEAN, config, monkeypatch)
     assert (
-        f"warning: {warning}: 1.0, commit aaaaaaaaaaaa with changes (code/1111111111111111.diff), sha256 111111111111 then" in said
+        f"WARNING: {warning}: 1.0, commit aaaaaaaaaaaa with changes (code/1111111111111111.diff), sha256 111111111111 then" in said
     )
     assert (folder / "code" / "1111111111111111.diff").read_text() == "a patch"
     results = Results.read(folder / RESULTS)

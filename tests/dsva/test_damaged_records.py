@@ -3,11 +3,9 @@
 import hashlib
 import json
 import shutil
-from io import StringIO
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from dsva.config import load
@@ -18,6 +16,7 @@ from dsva.train.run import run
 from launch.cli.main import app
 from launch.jobs.folder import JobFolder
 from shards.errors import UserError
+from tests.helpers.heard import heard
 from tests.helpers.noise import Noise
 from tests.helpers.runs import assert_same, checkpoints, finished
 
@@ -28,8 +27,8 @@ NOTES = ("environment.json", "ended.json", "starts.jsonl", "metrics.jsonl", "sav
 
 def train(tiny: Noise, folder: Path, *overrides: str) -> str:
     """Train, or go on; return what was said."""
-    said = StringIO()
-    assert run(load(tiny.config, [f"run.dir={folder}", *overrides]), Console(file=said, width=1000)) == 0
+    with heard() as said:
+        assert run(load(tiny.config, [f"run.dir={folder}", *overrides])) == 0
     return said.getvalue()
 
 

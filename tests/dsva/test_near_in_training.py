@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from dsva.config import ValidationConfig
 from dsva.protocol.class_splits import Split, load_split
@@ -61,7 +60,7 @@ def test_near_images_are_reported_where_their_hashes_tell_scenes_apart() -> None
 
 def test_aid_has_few_and_they_are_left_out(aid: Path, tmp_path: Path) -> None:
     """No equal hashes at all; within 8 of 64 bits a handful, most of them beaches, of which nothing is reported."""
-    data = pack(open_source(aid / "images"), tmp_path / "aid", workers=2, console=Console(quiet=True)).shards
+    data = pack(open_source(aid / "images"), tmp_path / "aid", workers=2).shards
     counts = {}
     for name in ("25_5", "20_10", "15_15"):
         split = load_split(SPLITS, name)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from dsva.config import Config, load
 from dsva.files import Growing, NoRoomError, append_line, read_lines, whole_folder, write_atomically
@@ -88,7 +87,7 @@ def config(tiny: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Conf
 @pytest.fixture(scope="module")
 def undisturbed(tiny: Noise, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed") / "RUN"
-    assert run(load(tiny.config, [f"run.dir={folder}", *SETTINGS]), Console(file=io.StringIO())) == 0
+    assert run(load(tiny.config, [f"run.dir={folder}", *SETTINGS])) == 0
     return folder
 
 
@@ -102,11 +101,11 @@ def whole(folder: Path, undisturbed: Path) -> None:
 
 
 def test_what_finds_no_room_between_steps_is_a_warning_told_once(
-    config: Config, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+    config: Config, undisturbed: Path, monkeypatch: pytest.MonkeyPatch, said: io.StringIO
 ) -> None:
-    folder, said = config.run.dir, io.StringIO()
+    folder = config.run.dir
     with no_room(monkeypatch, lambda path: path.name[:6] in WARNED and folder in path.parents):
-        assert run(config, Console(file=said, width=10_000)) == 0
+        assert run(config) == 0
     for told in ("training goes on, and it is written when there is room again", "what is owed is lost"):
         assert said.getvalue().count(told) == 2  # of the metrics and of TensorBoard
     assert_same(finished(folder), finished(undisturbed))
@@ -120,8 +119,8 @@ def test_a_last_step_that_finds_no_room_ends_in_a_sentence(
         no_room(monkeypatch, lambda path: path.name.startswith("rank-")),
         pytest.raises(UserError, match=r"make room for .* and give the same command again"),
     ):
-        run(config, Console(file=io.StringIO()))
-    assert run(config, Console(file=io.StringIO())) == 0
+        run(config)
+    assert run(config) == 0
     whole(config.run.dir, undisturbed)
 
 
@@ -134,9 +133,9 @@ def test_what_finds_no_room_else_ends_in_a_sentence_and_the_same_command_continu
             no_room(monkeypatch, called(place, folder)),
             pytest.raises(UserError, match=r"No space left on device.*make room there, and give the same command again"),
         ):
-            run(config, Console(file=io.StringIO()))
+            run(config)
         assert not [path for path in folder.rglob("*") if place in path.name and path.read_bytes()], place
-    assert run(config, Console(file=io.StringIO())) == 0
+    assert run(config) == 0
     whole(folder, undisturbed)
 
 

@@ -170,8 +170,7 @@ def test_masks_are_heeded_and_told_where_they_take_much(tmp_path: Path) -> None:
     }
     for said, path in scenes.items():
         with open_scene(path) as scene:
-            [warning] = scene.notes[2:]
-            assert warning.startswith("warning: ")
+            [warning] = scene.warnings
             assert "% of the scene has no data" in warning
             assert said in warning
             assert (pixels(scene) is None) == ("alpha" not in said)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from dsva.config import Config
 from dsva.evaluation import plots as pictures
-from dsva.evaluation.evaluate import report
+from dsva.evaluation.evaluate import report, told
 from dsva.evaluation.gamma import CHOICE, NO_GAMMA, choose_gamma
 from dsva.evaluation.metrics import Decisions, curve, decide
 from dsva.evaluation.plots import draw_confusion, draw_curve
@@ -174,35 +174,34 @@ def test_names_are_text_and_not_markup() -> None:
     assert "[red]x" in screen.getvalue()
 
 
-def reported(of: Experiment) -> tuple[Results, str]:
-    """Results that were written into the run's folder, and what was said."""
-    said, seen = StringIO(), {"proto": decisions(of), "main": decisions(of, 1)}
-    made = report(of, seen, provenance(of, Weights(300, "ab" * 32, "cd" * 32), "cpu"), Console(file=said, width=400))
-    return made, said.getvalue()
+def reported(of: Experiment) -> Results:
+    """Results that were written into the run's folder."""
+    seen = {"proto": decisions(of), "main": decisions(of, 1)}
+    return report(of, seen, provenance(of, Weights(300, "ab" * 32, "cd" * 32), "cpu"))
 
 
-def test_a_report_has_all_its_pictures(tmp_path: Path) -> None:
+def test_a_report_has_all_its_pictures(tmp_path: Path, said: StringIO) -> None:
     of = experiment(run={"dir": tmp_path})
-    _, said = reported(of)
-    assert "could not be drawn" not in said
+    reported(of)
+    assert "could not be drawn" not in said.getvalue()
     assert sorted(file.name for file in tmp_path.glob("*.png")) == sorted(PICTURES)
 
 
-def test_a_picture_that_fails_costs_no_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_that_fails_costs_no_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: StringIO) -> None:
     def fail(path: Path, **_: object) -> None:
         assert Results.read(path.parent / RESULTS), "the figures are written before"
         raise ValueError("no such [sign]")
 
     of = experiment(run={"dir": tmp_path})
-    before, _ = reported(of)
+    before = reported(of)
     monkeypatch.setattr(pictures, "draw_confusion", fail)
-    after, said = reported(of)
+    after = reported(of)
     assert Results.read(tmp_path / RESULTS).heads == after.heads == before.heads
     for name in PICTURES[:4]:  # those that show other figures are gone
-        assert f"warning: {tmp_path / name} could not be drawn (ValueError: no such [sign]): the figures are whole" in said
+        assert f"{tmp_path / name} could not be drawn (ValueError: no such [sign]): the figures are whole" in said.getvalue()
         assert not (tmp_path / name).exists()
     assert (tmp_path / PICTURES[4]).is_file()
-    assert "Test on 25_5" in said
+    assert [str(answer) for answer in told(tmp_path)][-1].startswith(f"written: {tmp_path}")
 
 
 def test_pictures_are_png_and_the_same_each_time(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Class maps of GeoTIFF scenes, put together from scenes whose classes `dsva predict` tells."""
 
 import io
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,9 @@ def test_what_is_no_such_scene_is_refused(viewer: Viewer, tiles: list[Path], tmp
         map_scene(viewer, cut, tmp_path / "map", SIDE, SIDE)
 
 
-def test_control_points_and_bands_in_another_order_come_through(viewer: Viewer, tiles: list[Path], tmp_path: Path) -> None:
+def test_control_points_and_bands_in_another_order_come_through(
+    viewer: Viewer, tiles: list[Path], tmp_path: Path, said: StringIO
+) -> None:
     points = [GroundControlPoint(row, col, 10 + col / 1e4, 50 - row / 1e4) for row in (0, 192) for col in (0, 256)]
     plain = map_scene(viewer, write(tmp_path / "rgb.tif", mosaic(tiles)), tmp_path / "plain", SIDE, SIDE)
     path, reversed_ = tmp_path / "bgr.tif", mosaic(tiles)[..., ::-1]
@@ -134,10 +137,9 @@ def test_control_points_and_bands_in_another_order_come_through(viewer: Viewer, 
     with rasterio.open(path, "w", driver="GTiff", gcps=points, crs="EPSG:4326", **shape) as file:
         file.colorinterp = [ColorInterp.blue, ColorInterp.green, ColorInterp.red]
         file.write(np.moveaxis(reversed_, 2, 0))
-    said: list[str] = []
-    made = map_scene(viewer, path, tmp_path / "map", SIDE, SIDE, say=said.append)
+    made = map_scene(viewer, path, tmp_path / "map", SIDE, SIDE)
     np.testing.assert_array_equal(made.classes, plain.classes)
-    assert said[0] == "bands 3, 2, 1 are red, green and blue, as the file says"
+    assert "\nINFO: bands 3, 2, 1 are red, green and blue, as the file says\n" in said.getvalue()
     with rasterio.open(tmp_path / "map" / MAP) as read:
         placed, system = read.gcps
     assert [(p.row, p.col, p.x, p.y) for p in placed] == [(p.row / SIDE, p.col / SIDE, p.x, p.y) for p in points]

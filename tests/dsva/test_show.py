@@ -1,17 +1,16 @@
 import json
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 from scipy.io import savemat
 from typer.testing import CliRunner
 
-from dsva.attributes.show import print_table, similar
+from dsva.attributes.show import shown, similar
 from dsva.protocol.attribute_table import load
 from launch.cli.main import app
+from launch.voice import show
 from shards.errors import UserError
 
 AID_TABLE = Path(__file__).parents[2] / "configs" / "aid" / "class_attributes.json"
@@ -37,13 +36,12 @@ def test_similar_classes_are_those_with_the_highest_correlation_over_centred_col
     assert found["DenseResidential"][0].name == "MediumResidential"
 
 
-def test_the_terminal_shows_every_class_group_and_neighbour(tmp_path: Path) -> None:
+def test_the_terminal_shows_every_class_group_and_neighbour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.json").write_text(
         json.dumps({"classes": ["A", "B"], "groups": {"g": ["x", "y"], "h": ["[z]"]}, "matrix": [[0, 3, 1], [1, 3, -1]]})
     )
-    screen = StringIO()
-    print_table(load(tmp_path / "a.json"), Console(file=screen, width=200))
-    text = screen.getvalue()
+    show(*shown(load(tmp_path / "a.json")))
+    text = capsys.readouterr().out
     assert "A |  |█|" in text
     assert "B |█ | |" in text
     assert "h: [z]" in text
@@ -51,12 +49,11 @@ def test_the_terminal_shows_every_class_group_and_neighbour(tmp_path: Path) -> N
     assert "how the rows were made is not recorded" in text
 
 
-def test_equal_rows_and_attributes_that_do_not_vary_are_told(tmp_path: Path) -> None:
+def test_equal_rows_and_attributes_that_do_not_vary_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     value = {"classes": ["森林", "[b]", "C"], "groups": {"g": ["x", ":y:"]}, "matrix": [[1, 2], [1, 2], [3, 2]]}
     (tmp_path / "a.json").write_text(json.dumps(value))
-    screen = StringIO()
-    print_table(load(tmp_path / "a.json"), Console(file=screen, width=200))
-    text = screen.getvalue()
+    show(*shown(load(tmp_path / "a.json")))
+    text = capsys.readouterr().out
     assert "equal rows, which no score can tell apart: 森林, [b]" in text
     assert "the same in all classes, 1 attributes: :y:" in text
     assert "森林 |  |" in text

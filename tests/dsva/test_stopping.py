@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from dsva.config import load
 from dsva.evaluation.baselines import baselines
@@ -80,32 +79,32 @@ def test_a_signal_while_baselines_are_made_leaves_them_to_the_next_start(
         return baselines(*given)
 
     monkeypatch.setattr(loop, "baselines", signalled)
-    assert loop.run(config, Console(file=StringIO())) == 128 + signal.SIGTERM
+    assert loop.run(config) == 128 + signal.SIGTERM
     assert not (tmp_path / "RUN" / "results.json").exists()
     monkeypatch.undo()
-    assert loop.run(config, Console(file=StringIO())) == 0
+    assert loop.run(config) == 0
     assert (tmp_path / "RUN" / "results.json").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_before_the_first_step_takes_none(
-    tiny: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    tiny: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: StringIO, number: signal.Signals
 ) -> None:
-    config, said = load(tiny.config, [f"run.dir={tmp_path / 'RUN'}", "train.steps=2"]), StringIO()
+    config = load(tiny.config, [f"run.dir={tmp_path / 'RUN'}", "train.steps=2"])
 
     def note_and_signal(*given: Any) -> None:
         note_start(*given)
         os.kill(os.getpid(), number)
 
     monkeypatch.setattr(loop, "note_start", note_and_signal)
-    assert loop.run(config, Console(file=said)) == 128 + number
+    assert loop.run(config) == 128 + number
     assert f"stopped by {number.name}" in said.getvalue()
     assert not (tmp_path / "RUN" / "metrics.jsonl").exists()
     monkeypatch.undo()
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     monkeypatch.setenv("SLURM_PROCID", "0")
-    assert loop.run(config, Console(file=said)) == 0
+    assert loop.run(config) == 0
     why = json.loads((tmp_path / "RUN" / "starts.jsonl").read_text().splitlines()[-1])["why"]
     assert why == f"after: stopped by {number.name} and saved; restart 2 of Slurm job 17"
 
@@ -123,20 +122,19 @@ def test_under_nohup_a_closed_terminal_means_nothing() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_lead_that_is_too_short_is_said_once() -> None:
-    said = StringIO()
-    lead = SignalLeadTime({SIGNAL_SECONDS: "30"}, Console(file=said, width=1000))
+def test_a_lead_that_is_too_short_is_said_once(said: StringIO) -> None:
+    lead = SignalLeadTime({SIGNAL_SECONDS: "30"})
     lead.check(10, 20)
     assert said.getvalue() == ""
     lead.check(11, 20)
     lead.check(12, 20)
-    assert said.getvalue().count("warning") == 1
+    assert said.getvalue().count("WARNING") == 1
     assert "a step takes 11.0 s and a save 20.0 s, but the job is told only 30 s before its end" in said.getvalue()
-    SignalLeadTime({}, Console(file=said)).check(1e9, 1e9)
-    assert said.getvalue().count("warning") == 1
+    SignalLeadTime({}).check(1e9, 1e9)
+    assert said.getvalue().count("WARNING") == 1
     for wrong in ("soon", "nan", "-5"):
         with pytest.raises(UserError, match=f"{SIGNAL_SECONDS}='{wrong}' is no number of seconds"):
-            SignalLeadTime({SIGNAL_SECONDS: wrong}, None)
+            SignalLeadTime({SIGNAL_SECONDS: wrong})
 
 
 def test_a_run_measures_its_steps_and_saves(server: GroupServer, tiny: Noise, tmp_path: Path) -> None:

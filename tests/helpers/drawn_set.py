@@ -3,13 +3,11 @@
 Every picture is a coarse pattern of its class under noise, kept as PNG: no version of a JPEG library has a part in its pixels.
 """
 
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
 
 from dsva.processes.ranks import Ranks
 from dsva.protocol.experiment import Experiment
@@ -46,4 +44,4 @@ def draw_set(root: Path) -> list[str]:
 def trainer(experiment: Experiment) -> Trainer:
     """Return the trainer of an experiment, on one process, before its first step."""
     ranks = Ranks()
-    return Trainer(experiment, ranks, Console(file=io.StringIO()), Phases(ranks.device))
+    return Trainer(experiment, ranks, Phases(ranks.device))

@@ -14,13 +14,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
-from rich.console import Console
 
 from dsva.config import Config
 from dsva.processes.ranks import Ranks
@@ -83,8 +81,8 @@ def configuration(run: Path, scenario: Scenario) -> Config:
 def go_on(run: Path, scenario: Scenario, saves: tuple[Save, ...]) -> int:
     """Do as a process that is started does: see where the run stands, and save what is not yet saved; return where it stood."""
     config = configuration(run, scenario)
-    found, _ = find_start(config, Ranks(), INPUTS, None, Console(file=StringIO()))
-    saver = Saver(run, Ranks(), config.run, Console(file=StringIO()))
+    found, _ = find_start(config, Ranks(), INPUTS, None)
+    saver = Saver(run, Ranks(), config.run)
     for step, score in saves:
         if not found or found.step < step or (found.step == step and found.state.score is None is not score):
             state = whose(config, INPUTS, 1, None).model_copy(update={"step": step, "score": score})

@@ -2,16 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
-
-from rich.console import Console
 
 from dsva.config import Config, load
 from dsva.train.run import run
 from shards.pack import pack
 from shards.sources import open_source
 from tests.helpers.drawn import ATTRIBUTES, draw
+from tests.helpers.heard import heard
 
 SEEN, UNSEEN = ("Airport", "BareLand", "Beach", "Desert", "Forest", "Port"), ("Bridge", "Pond", "Stadium")
 IMAGES = 10
@@ -27,7 +25,7 @@ def small_set(folder: Path) -> None:
 
 def pack_small(folder: Path) -> None:
     """Pack the scenes of `folder/images`, 64 pixels wide, and write the class split beside them."""
-    pack(open_source(folder / "images"), folder / "shards", workers=1, resize=64, console=Console(file=StringIO()))
+    pack(open_source(folder / "images"), folder / "shards", workers=1, resize=64)
     (folder / "splits.json").write_text(json.dumps({"small": {"seen": SEEN, "unseen": UNSEEN}}))
 
 
@@ -44,7 +42,7 @@ def small_run(folder: Path, overrides: Sequence[str] = ()) -> Path:
     """Train and score the run; return its directory."""
     small_set(folder)
     config = small_config(folder, overrides)
-    said = StringIO()
-    assert run(config, Console(file=said)) == 0
+    with heard() as said:
+        assert run(config) == 0
     assert "could not be drawn" not in said.getvalue()
     return config.run.dir

@@ -1,15 +1,14 @@
 """What runs will take, before they are queued."""
 
-import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from dsva.config import Config, load
 from launch.slurm.batch import ClusterConfig, cluster_config
-from launch.submission.estimate import MFU, Estimate, print_estimates
+from launch.submission.estimate import MFU, Estimate, tell
 from shards.errors import UserError
+from tests.helpers.heard import heard
 
 ROOT = Path(__file__).resolve().parents[2]
 L14 = ROOT / "configs" / "presets" / "rtx4090_vit_l14.yaml"
@@ -20,8 +19,8 @@ def cluster(**changes: object) -> ClusterConfig:
 
 
 def said(estimates: list[Estimate], on: ClusterConfig, images_per_second: float | None = None) -> str:
-    text = io.StringIO()
-    print_estimates(estimates, on, Console(file=text, soft_wrap=True), images_per_second)
+    with heard() as text:
+        tell(estimates, on, images_per_second)
     return text.getvalue()
 
 
@@ -58,7 +57,7 @@ def test_what_surely_does_not_fit_is_refused_and_what_hardly_fits_is_said() -> N
     fits = Estimate.of(load(L14), 98, cluster())
     assert not fits.warning
     tight = cluster(gpu_memory_gb=int(fits.memory_gb))
-    assert "warning: a process needs about" in said([Estimate.of(load(L14), 98, tight)], tight)
+    assert "WARNING: a process needs about" in said([Estimate.of(load(L14), 98, tight)], tight)
     assert not Estimate.of(big, 98, cluster(gpu_memory_gb=0)).warning, "nobody said how much there is"
     with pytest.raises(UserError, match="of memory_gb=1 it has"):
         Estimate.of(big, 98, ClusterConfig(memory_gb=1))

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -51,18 +52,16 @@ def test_a_run_that_finds_no_room_says_so_and_is_not_tried_again(tmp_path: Path,
     assert not requeue.may_restart(folder, "1-0", 1, 3, cancelled=False)
 
 
-def test_a_reason_that_cannot_be_noted_is_in_the_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_reason_that_cannot_be_noted_is_in_the_output(tmp_path: Path, said: StringIO) -> None:
     folder = JobFolder(tmp_path)
     folder.path.mkdir()
     with no_room():
         folder.fail("the reason", 1)
     assert folder.failed() is None
-    assert "the reason\nand this cannot be noted in" in capsys.readouterr().err
+    assert "the reason\nand this cannot be noted in" in said.getvalue()
 
 
-def test_a_heart_goes_on_beating_when_there_is_room_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_heart_goes_on_beating_when_there_is_room_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: StringIO) -> None:
     monkeypatch.setattr(lease, "BEAT", 0.01)
     folder = JobFolder(tmp_path)
     with Lease(folder, WORKER):
@@ -72,7 +71,7 @@ def test_a_heart_goes_on_beating_when_there_is_room_again(
         end = time.monotonic() + 30
         while folder.read("heartbeat.json") == before:
             assert time.monotonic() < end
-    assert "no heartbeat in" in capsys.readouterr().err
+    assert "no heartbeat in" in said.getvalue()
     with Lease(folder, WORKER) as again, no_room():
         again.release("ended")
 

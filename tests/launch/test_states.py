@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -102,7 +103,7 @@ def test_a_keeper_takes_a_cell_up_again_until_it_gets_no_further(
 
 
 def test_a_cluster_that_wants_no_keeper_gets_none_and_it_is_said(
-    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: StringIO
 ) -> None:
     def refuse(*_: object) -> list[str]:
         raise UserError("sbatch refuses: no GPU")
@@ -110,7 +111,7 @@ def test_a_cluster_that_wants_no_keeper_gets_none_and_it_is_said(
     monkeypatch.setattr(start, "queue", refuse)
     manifest.write(tmp_path)
     follow(tmp_path, ["7_0"], None)
-    assert "(sbatch refuses: no GPU): `dsva sweep retry` does it by hand" in capsys.readouterr().out
+    assert "(sbatch refuses: no GPU): `dsva sweep retry` does it by hand" in said.getvalue()
     assert keepers(tmp_path) == []
 
 

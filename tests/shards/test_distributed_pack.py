@@ -5,7 +5,6 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from shards.distributed_pack import DistributedPack, finished, pack_part, plan_parts, sizes
 from shards.errors import UserError
@@ -18,7 +17,7 @@ OPTIONS = Options(40_000, None, 10**8)
 
 
 def plan(images: Path, target: Path, count: int = 3, skip_bad: bool = False) -> DistributedPack:
-    return plan_parts(open_source(images), target, OPTIONS, count, skip_bad, Console(quiet=True))
+    return plan_parts(open_source(images), target, OPTIONS, count, skip_bad)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance
-from rich.console import Console
 
 from shards import near_duplicates as module
 from shards.errors import UserError
@@ -57,7 +56,7 @@ def packed(images: dict[str, Image.Image], folder: Path) -> ShardSet:
         path = folder / "images" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image.save(path)
-    return pack(open_source(folder / "images"), folder / "set", console=Console(quiet=True)).shards
+    return pack(open_source(folder / "images"), folder / "set").shards
 
 
 def names(data: ShardSet, pairs: list[module.NearDuplicate]) -> set[frozenset[str]]:

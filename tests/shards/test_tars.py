@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import webdataset
 from PIL import Image
-from rich.console import Console
 
 from shards.errors import UserError
 from shards.index import ShardSet
@@ -23,6 +22,7 @@ from shards.sources.records import Ignored, Note
 from shards.sources.tar_files import splits_of
 from shards.tarscan import DamagedTar, members
 from shards.verify import verify
+from tests.helpers.heard import heard
 
 Members = Sequence[tuple[str, bytes]]
 _seeds = count()
@@ -67,11 +67,10 @@ def packed(root: Path, *, skip_bad: bool = False, level: int | None = None) -> P
 
 def indexed(root: Path) -> tuple[ShardSet, str]:
     """Return the set of tars as they lie, and what was said."""
-    console = Console(file=io.StringIO(), width=200)
-    shards = rebuild(root, console=console)
+    with heard() as said:
+        shards = rebuild(root)
     assert verify(root) == []
-    assert isinstance(console.file, io.StringIO)
-    return shards, console.file.getvalue()
+    return shards, said.getvalue()
 
 
 def classes_of(shards: ShardSet) -> dict[str, str]:
