@@ -23,9 +23,9 @@ from dsva.processes.ranks import Ranks
 from dsva.protocol.experiment import Experiment
 from dsva.run_directory import CHECKPOINTS
 from dsva.runs.checkpoint import OPTIMIZER, newest
+from dsva.train.deepspeed_zero import deepspeed_settings
 from dsva.train.phases import Phases
 from dsva.train.trainer import Trainer
-from dsva.train.zero import deepspeed_settings
 
 CONFIG = Path(__file__).parents[1] / "configs" / "aid_25_5.yaml"
 SIZES = ["model.width=384", "model.layers=12", "model.heads=6", "model.mlp=1536", "data.batch_size=16"]

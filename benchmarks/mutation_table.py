@@ -176,16 +176,22 @@ TABLE = (
         ),
     ),
     Target(
+        "shards.hashing",
+        ("test_fixed_orders",),
+        (
+            Mutation("0xBF58476D1CE4E5B9", "0xBF58476D1CE4E5BB", "another hash"),
+            Mutation("BLOCKS, WAYS, SHOTS, AUGMENT", "BLOCKS, SHOTS, WAYS, AUGMENT", "two uses of randomness change streams"),
+        ),
+    ),
+    Target(
         "shards.order",
         ("test_fixed_orders", "test_order"),
         (
             Mutation("SHUFFLE, epoch, np.arange", "SHUFFLE, 0, np.arange", "every epoch in the same order"),
             Mutation("BLOCKS, epoch, shards", "BLOCKS, 0, shards", "every epoch in the same blocks"),
-            Mutation("0xBF58476D1CE4E5B9", "0xBF58476D1CE4E5BB", "another hash"),
             Mutation("(rank + 1) * size // world_size", "(rank + 1) * (size // world_size)", "the last images have no rank"),
             Mutation("WAYS, step, classes", "WAYS, 0, classes", "the same classes in each episode"),
             Mutation("SHOTS, step, ids", "SHOTS, 0, ids", "the same images of a class in each episode"),
-            Mutation("BLOCKS, WAYS, SHOTS, AUGMENT", "BLOCKS, SHOTS, WAYS, AUGMENT", "two uses of randomness change streams"),
             Mutation("step + self.by", "step", "no batch is passed over"),
             Mutation("-(-len(self.ids) // self.batch_size)", "len(self.ids) // self.batch_size", "no last, short batch"),
             Mutation("if e < epoch - 1]", "if e < epoch]", "the epoch before is forgotten", "it is worked out again, the same"),

@@ -21,7 +21,7 @@ from scipy.ndimage import affine_transform, gaussian_filter
 from scipy.optimize import minimize
 
 from shards.difference_hashes import alike_pairs, near_pairs
-from shards.images import inspect
+from shards.image_checks import inspect
 from shards.near_duplicates import SAME_SCENE, correlation
 
 DISTANCES = range(17)

@@ -3,9 +3,9 @@
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from dsva.config import Config
+from dsva.config import Config, HeadName
 from dsva.config import load as load_config
 from dsva.exit_codes import signal_of
 from dsva.run_directory import RESULTS
@@ -13,8 +13,8 @@ from shards.errors import UserError
 from shards.index import ShardSet
 
 if TYPE_CHECKING:
+    from dsva.config import HeadName
     from dsva.evaluation.results import Results
-    from dsva.inference.classifier import HeadName
     from dsva.inference.model import Model
 
 # Imports of torch and what needs it stay inside the functions, so that `import dsva` costs nothing.
@@ -63,7 +63,7 @@ def load(
     from dsva.inference.viewer import New, Viewer
     from dsva.model.exported import CONFIG
 
-    if head not in ("proto", "main"):
+    if head not in get_args(HeadName):
         raise UserError(f"head={head!r} is no head: give proto or main")
     folder = Path(path)
     if not (folder / CONFIG).is_file():

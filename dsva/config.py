@@ -15,6 +15,7 @@ from shards.errors import UserError
 
 Backbone = Annotated[str, FolderOrHubId(but=("random",))]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+HeadName = Literal["proto", "main"]
 
 
 class DataConfig(Section):

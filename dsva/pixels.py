@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dsva.config import DataConfig
-from shards.order import AUGMENT, Ids, uniform
+from shards.hashing import AUGMENT, uniform
+from shards.order import Ids
 
 # Mean and standard deviation of RGB in [0, 1]: CLIP's training images (Radford et al. 2021); ImageNet.
 STATISTICS = {

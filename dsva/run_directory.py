@@ -8,7 +8,7 @@ ended.json             why the run ended the last time, as far as it could still
 saved.json             the step of the newest checkpoint, which tells one that is gone from one that never was
 metrics.jsonl          figures by step; tensorboard/ the same for TensorBoard
 bad_steps.jsonl        steps that were left out, with their images, and going back because of them
-checkpoints/           complete checkpoints, see `dsva.runs.contents`
+checkpoints/           complete checkpoints, see `dsva.runs.checkpoint_format`
 results.json           the figures, results.md as tables, pictures beside them; decisions.safetensors what they follow from
 report.html            the page
 job/                   notes of what started the run, if anything did, see `launch.jobs.folder`

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shards.formats import read_header
-from shards.images import BadImage, open_image, to_rgb, turned, upright_size
+from shards.image_checks import BadImage, open_image, to_rgb, turned, upright_size
 
 Pixels = NDArray[np.uint8]
 

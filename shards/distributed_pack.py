@@ -13,13 +13,13 @@ from pathlib import Path
 
 from shards.errors import UserError
 from shards.index_fragments import forget_index_fragment
-from shards.jobs import in_order
 from shards.locks import TOGETHER
 from shards.merge import merge
 from shards.pack import pack_shard, packed, prepare, say_continuing, unfinished
+from shards.partial_folder import locked, working, working_folder
 from shards.plan import Options, Plan
+from shards.process_pool import in_order
 from shards.sources.records import Source
-from shards.work import locked, working, working_folder
 
 
 @dataclass(frozen=True)

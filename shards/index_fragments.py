@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from shards.description import INDEX, KEYS, Shard
 from shards.files import replace_with, sync
-from shards.images import ImageFacts
+from shards.image_checks import ImageFacts
 from shards.index import RECORD
 from shards.sources.records import Refused
 from shards.tally import Tally

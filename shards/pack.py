@@ -19,15 +19,15 @@ from pathlib import Path
 
 from shards.description import Shard
 from shards.errors import UserError
-from shards.images import MAX_PIXELS, BadImage, inspect, resized
+from shards.image_checks import MAX_PIXELS, BadImage, inspect, resized
 from shards.index_fragments import IndexFragment, forget_index_fragment, read_index_fragment
-from shards.jobs import in_order
 from shards.merge import PackReport, merge
+from shards.partial_folder import working_folder
 from shards.plan import Options, Plan, write_plan
+from shards.process_pool import in_order
 from shards.progress import progress_bar
 from shards.sources.records import Record, Refused, Source
 from shards.tar import TarWriter
-from shards.work import working_folder
 
 SHARD_BYTES = 256 << 20
 log = logging.getLogger(__name__)

@@ -15,12 +15,12 @@ import xxhash
 from shards.description import INDEX, KEYS, MADE, SET, Shard, write_description
 from shards.errors import UserError
 from shards.files import file_sha256, printable, sync
-from shards.images import MAX_PIXELS, BadImage, inspect
+from shards.image_checks import MAX_PIXELS, BadImage, inspect
 from shards.index import ShardSet
 from shards.index_fragments import IndexFragment, counts, finished, join
-from shards.jobs import in_order
 from shards.merge import split_places
 from shards.names import same_names, told_apart
+from shards.process_pool import in_order
 from shards.progress import progress_bar
 from shards.sources.class_names import sort_classes
 from shards.sources.layout import Placed

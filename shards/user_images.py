@@ -20,7 +20,7 @@ from shards.decode import Pixels, decode_into, square
 from shards.description import SET
 from shards.errors import UserError
 from shards.formats.ifd import ORIENTATION
-from shards.images import EXTENSIONS, MAX_PIXELS, BadImage, check_size, inspect, to_rgb, turned
+from shards.image_checks import EXTENSIONS, MAX_PIXELS, BadImage, check_size, inspect, to_rgb, turned
 from shards.index import ShardSet
 from shards.loader import Reader
 from shards.sources.records import size_refusal

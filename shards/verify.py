@@ -13,7 +13,7 @@ from shards.description import MADE, SET, Shard, read_description, read_digested
 from shards.errors import UserError
 from shards.files import file_sha256, printable
 from shards.index import ShardSet
-from shards.jobs import in_order
+from shards.process_pool import in_order
 from shards.progress import progress_bar
 from shards.sources.records import Ignored, Refused
 from shards.sources.samples import Sample, samples

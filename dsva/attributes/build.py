@@ -19,9 +19,10 @@ from dsva.protocol.attribute_table import AttributeTable
 from dsva.protocol.image_sets import ImageSets, key_hashes
 from dsva.protocol.table_provenance import Mode, Rows, TableProvenance, gaps
 from shards.errors import UserError
+from shards.hashing import EXEMPLARS
 from shards.index import ShardSet
 from shards.loader import Loader, common_side
-from shards.order import EXEMPLARS, Ids, Sequential
+from shards.order import Ids, Sequential
 
 BATCH = 64
 LOOKING = ("seen-images", "exemplars")

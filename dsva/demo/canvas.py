@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from shards.order import hashes
+from shards.hashing import hashes
 
 UNITS = 96
 SUPERSAMPLING = 3

@@ -10,8 +10,8 @@ from dsva.demo.canvas import Canvas
 from dsva.demo.classes import CLASSES, SceneClass, attribute_table, class_splits
 from dsva.demo.grounds import lay_grounds
 from dsva.demo.objects import DRAWERS
-from shards.jobs import in_order
-from shards.order import SCENES
+from shards.hashing import SCENES
+from shards.process_pool import in_order
 
 
 def draw_scenes(folder: Path, images_per_class: int, size: int = 96, seed: int = 0, workers: int = 1) -> None:

@@ -1,1 +1,1 @@
-"""From decisions to figures: metrics, results, tables, plots, confidence, baselines."""
+"""From decisions to figures: metrics, gamma, results, tables, plots, confidence, baselines."""

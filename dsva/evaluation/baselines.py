@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsva.evaluation.linear import METHODS, fitted
+from dsva.evaluation.linear_baselines import METHODS, fitted
 from dsva.evaluation.metrics import Decisions, decide
 from dsva.evaluation.rank_batches import Between, shared
 from dsva.model.backbone import build_backbone
@@ -17,7 +17,8 @@ from dsva.model.scores import class_rows
 from dsva.pixels import eval_pixels
 from dsva.processes.ranks import Ranks
 from dsva.protocol.experiment import Experiment
-from shards.order import BASELINE, Ids, hashes
+from shards.hashing import BASELINE, hashes
+from shards.order import Ids
 
 MAX_TRAIN = 50_000  # training images that the linear maps are fitted to at most, chosen by hashes
 MIN_DEVIATION = 1e-6  # a feature that does not vary says nothing

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dsva.evaluation.metrics import Decisions, harmonic
 from dsva.evaluation.results import Interval, Intervals
-from shards.order import BOOTSTRAP, uniform
+from shards.hashing import BOOTSTRAP, uniform
 
 Floats = NDArray[np.float64]
 REPLICATES = 1000

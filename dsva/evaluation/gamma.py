@@ -1,6 +1,7 @@
 """Gamma, which is subtracted from the scores of seen classes (calibrated stacking, Chao et al. 2016): where it is chosen.
 
-It is given, or the best on validation classes of a run that had them, never on test classes.
+It is given, or the best on validation classes of a run that had them, or 0; never chosen on test classes. The best of a curve is
+`dsva.evaluation.metrics.Curve.best`; it is subtracted in `Decisions.gzsl` there, and in `dsva.inference.classifier`.
 """
 
 from pathlib import Path

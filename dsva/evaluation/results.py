@@ -3,12 +3,13 @@
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationInfo, field_validator
 
+from dsva.config import HeadName
 from dsva.evaluation.metrics import Decisions, chance, curve, harmonic, mean_accuracy
 from dsva.files import write_atomically
 from dsva.json_files import read_model
@@ -19,7 +20,7 @@ from shards.errors import UserError
 if TYPE_CHECKING:  # reading results needs no model
     from dsva.protocol.experiment import Experiment
 
-HEADS = ("proto", "main")
+HEADS = get_args(HeadName)
 LEVELS = ("zsl", "seen", "unseen", "harmonic", "ausuc")  # of chance
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dsva.config import Config
+from dsva.config import Config, HeadName
 from dsva.inference.candidates import Candidates
 from dsva.model.dsva import DSVA, Outputs
 from dsva.model.scores import ClassRows, class_rows
@@ -16,8 +15,6 @@ from dsva.pixels import eval_pixels
 from dsva.protocol.experiment import Experiment
 from shards.decode import Pixels
 from shards.errors import UserError
-
-HeadName = Literal["proto", "main"]
 
 
 def device() -> torch.device:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dsva.config import Config, DataConfig
+from dsva.config import Config, DataConfig, HeadName
 from dsva.inference.candidates import distinct, named
-from dsva.inference.classifier import Classifier, HeadName, device
+from dsva.inference.classifier import Classifier, device
 from dsva.inference.predict import Prediction, ranked
 from dsva.inference.viewer import Viewer, look_at, true_classes
 from dsva.json_files import unknown

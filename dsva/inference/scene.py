@@ -20,7 +20,7 @@ from dsva.pictures.lettering import short
 from shards.decode import Pixels
 from shards.errors import UserError
 from shards.files import replace_with
-from shards.images import MAX_PIXELS
+from shards.image_checks import MAX_PIXELS
 from shards.loader import common_side
 
 MAP, PICTURE = "classes.tif", "classes.png"

@@ -19,8 +19,8 @@ from dsva.processes.ranks import Ranks
 from dsva.protocol.experiment import Experiment
 from dsva.provenance.starts import code_of
 from dsva.run_directory import CHECKPOINTS, RESULTS
-from dsva.runs.belonging import refuse_other, refuse_unfit
 from dsva.runs.checkpoint import Checkpoint, Chosen, best, newest, weights_sha256
+from dsva.runs.checkpoint_match import refuse_other, refuse_unfit
 from dsva.runs.gate import admit
 from dsva.runs.progress import gone
 from dsva.runs.record import read_config

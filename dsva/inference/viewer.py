@@ -8,11 +8,11 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from dsva.config import Config
+from dsva.config import Config, HeadName
 from dsva.evaluation.gamma import choose_gamma
 from dsva.evaluation.results import NO_WEIGHTS, provenance
 from dsva.inference.candidates import Candidates, candidates, read_rows
-from dsva.inference.classifier import Classifier, HeadName, classifier, device, look
+from dsva.inference.classifier import Classifier, classifier, device, look
 from dsva.inference.described_classes import described
 from dsva.inference.trained_run import Trained
 from dsva.model.dsva import DSVA, Outputs

@@ -1,1 +1,1 @@
-"""The network: backbone, attribute heads, attention-chosen regions, losses."""
+"""The network: backbone, attribute heads, regions, class scores, losses, CLIP's text side, the exported model."""

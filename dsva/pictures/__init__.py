@@ -1,1 +1,1 @@
-"""Pictures of matplotlib, and names of people in them."""
+"""Pictures of matplotlib, and the names that users give in them."""

@@ -15,9 +15,10 @@ from pydantic import model_validator
 
 from dsva.json_files import Names, Schema, checked, read_json, unknown
 from shards.errors import UserError
+from shards.hashing import CLASS_SPLIT, hashes
 from shards.index import ShardSet
 from shards.names import matching, same_names
-from shards.order import CLASS_SPLIT, Ids, hashes
+from shards.order import Ids
 from shards.split_words import TEST_SEEN, TEST_UNSEEN, TRAIN, TRAIN_AND_TEST_SEEN, split_word
 
 RANDOM = "random:"

@@ -2,7 +2,7 @@
 
 An honest run trains on images of the seen classes only and is tested on the rest. A validation run plays the
 same game inside the honest run's training images, so that nothing chosen with it has met a test image.
-No choice here depends on the run's seed: all runs on a shard set share their test images.
+No choice here depends on the run's seed: runs with one class split and one share of test images share them.
 """
 
 from dataclasses import dataclass, replace
@@ -17,8 +17,9 @@ from dsva.protocol.class_splits import Split, in_splits
 from dsva.protocol.near_duplicates import near
 from shards.difference_hashes import DISTANCE
 from shards.errors import UserError
+from shards.hashing import HOLD_OUT, Hashes, hashes
 from shards.index import ShardSet
-from shards.order import HOLD_OUT, Hashes, Ids, hashes
+from shards.order import Ids
 from shards.split_words import TEST, TEST_SEEN, TRAIN, TRAIN_AND_TEST_SEEN, VAL
 
 TESTING, VALIDATION, THIRDS = range(3)  # streams under HOLD_OUT

@@ -1,1 +1,1 @@
-"""What people look at: one HTML page of a run, and pictures of what the model attended to."""
+"""What people look at: one HTML page of a run or a sweep, explanations as pictures, near duplicates side by side."""

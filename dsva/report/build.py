@@ -35,7 +35,8 @@ from dsva.runs.checkpoint import Chosen, with_sha256
 from dsva.settings import as_override
 from dsva.train.stragglers import slowest_table
 from shards.errors import UserError
-from shards.order import GALLERY, Ids, hashes
+from shards.hashing import GALLERY, hashes
+from shards.order import Ids
 from shards.user_images import Unused
 
 GALLERY_NOTE = (

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsva.evaluation.metrics import Curve, Decisions, curve, harmonic
-from dsva.evaluation.results import ClassCount, Results
+from dsva.evaluation.results import HEADS, ClassCount, Results
 from dsva.files import read_lines
 from dsva.report.charts import Bars, Drawing, Line, bar_chart, line_chart, matrix
 
@@ -89,7 +89,7 @@ def _shares(counts: NDArray[np.int64]) -> list[list[float]]:
 
 def class_charts(results: Results) -> Iterator[Chart]:
     """Draw each class's share of recognised images by both heads: unseen classes among themselves, then all among all."""
-    heads = {name: results.heads[name] for name in ("proto", "main")}
+    heads = {name: results.heads[name] for name in HEADS}
     caption = "Unseen classes among themselves: share of each class's images that is recognised, percent."
     yield _class_bars(caption, results.unseen, {name: head.zsl_classes for name, head in heads.items()}), caption
     among_all = {name: head.gzsl.classes for name, head in heads.items() if head.gzsl}

@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from dsva.runs.contents import BEST, COMPLETE, PREFIX, Complete, DamagedError, State, described, extras, stored
+from dsva.runs.checkpoint_format import BEST, COMPLETE, PREFIX, Complete, DamagedError, State, described, extras, stored
 from shards.errors import UserError
 from shards.files import file_sha256, printable
 

@@ -95,8 +95,8 @@ def _compare_otherwise(folder: Path, config: Config, inputs: Mapping[str, str], 
     Raises:
         UserError: it is another run's, or neither of them is there.
     """
-    from dsva.runs.belonging import refuse_other as refuse_other_checkpoint  # noqa: PLC0415 (imports torch)
     from dsva.runs.checkpoint import newest  # noqa: PLC0415
+    from dsva.runs.checkpoint_match import refuse_other as refuse_other_checkpoint  # noqa: PLC0415 (imports torch)
 
     asked, (found, _) = _asked(folder), newest(folder / CHECKPOINTS)
     if asked:
@@ -112,8 +112,8 @@ def _compare_otherwise(folder: Path, config: Config, inputs: Mapping[str, str], 
 def _refuse_other_inputs(folder: Path, inputs: Mapping[str, str]) -> None:
     noted = noted_inputs(folder)
     if noted is None and inputs:  # a run of an earlier version, of which only checkpoints know
-        from dsva.runs.belonging import refuse_other_inputs  # noqa: PLC0415 (imports torch)
         from dsva.runs.checkpoint import newest  # noqa: PLC0415
+        from dsva.runs.checkpoint_match import refuse_other_inputs  # noqa: PLC0415 (imports torch)
 
         found, _ = newest(folder / CHECKPOINTS)
         if found:

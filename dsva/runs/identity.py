@@ -1,4 +1,9 @@
-"""What tells runs apart: which values of a configuration are what a run computes, and which only how it is carried out."""
+"""What tells runs apart: which values of a configuration are what a run computes, and which only how it is carried out.
+
+Two configurations are of the same run for its directory if they differ in `FREE` and `FIGURES` only (`dsva.runs.gate`), for its
+checkpoints in `OPEN` only (`dsva.runs.checkpoint_match`); for a sweep they are the same cell if they differ in `SAME_CELL` only
+(`launch.sweep.plan`).
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +20,10 @@ FREE |= {("train", "engine"), ("train", "deepspeed"), ("train", "accumulation"),
 FREE |= {("eval", "batch_size"), ("validation", "every"), ("faults", "hang_seconds")}
 # These change nothing that is learnt, but the figures: a run that is complete is scored with others by `dsva eval`.
 FIGURES: set[Key] = {("eval", "gamma"), ("eval", "validation_run")}
+# What the backbone held is in a checkpoint's weights, or was left out of it and has a hash there.
+OPEN = FREE | FIGURES | {("model", "backbone")}
+# Accumulation and gradient checkpointing may change while a run goes on; a sweep may vary them.
+SAME_CELL = FREE - {("train", "accumulation"), ("model", "gradient_checkpointing")}
 
 
 def differences(before: Config, now: Config, but: set[Key]) -> Iterator[tuple[str, Any, Any]]:

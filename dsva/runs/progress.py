@@ -10,7 +10,7 @@ from pathlib import Path
 from dsva.files import read_lines, write_atomically
 from dsva.run_directory import BAD_STEPS, BEFORE, CHECKPOINTS, DECISIONS, METRICS, PAGE, RESULTS, SAVED, STARTS, TABLES, TENSORBOARD
 from dsva.runs.checkpoint import Checkpoint
-from dsva.runs.contents import BEST, PREFIX, folder_name, stored
+from dsva.runs.checkpoint_format import BEST, PREFIX, folder_name, stored
 
 # What a run writes while it trains and when it is scored; `saved.json` goes last, so that half a move is noticed.
 WRITTEN = (RESULTS, TABLES, DECISIONS, PAGE, TENSORBOARD, METRICS, BAD_STEPS, CHECKPOINTS, SAVED)

@@ -1,18 +1,4 @@
-"""The run directory as a record: configuration, environment, command, code, every start.
-
-config.yaml          the resolved configuration; damaged-config.yaml what was left of one that was damaged
-environment.json     versions, device, command line, code version
-code/                what the checkouts of its starts held beyond their commits, if anything
-starts.jsonl         every start: when, where, why, from which step, on which inputs, with which code
-ended.json           why the run ended the last time, as far as it could still say so; gone once it goes on
-saved.json           the step of the newest checkpoint, which tells one that is gone from one that never was
-bad_steps.jsonl      steps that were left out, with their images, and going back because of them
-checkpoints/         complete checkpoints
-job/                 notes of what started the run, if anything did
-hangs/               stacks of all ranks, where a run got no further
-before-NNNN/         what there was before the run was begun anew by --from-scratch
-metrics.jsonl, tensorboard/, results.json and pictures
-"""
+"""The run directory as a record: configuration, environment, command, code, every start; see `dsva.run_directory` for its files."""
 
 import json
 import os

@@ -7,7 +7,7 @@ from dsva.config import RunConfig
 from dsva.files import on_full_disk
 from dsva.provenance.starts import kept_for_good
 from dsva.runs.checkpoint import best
-from dsva.runs.contents import BEST, COMPLETE, PREFIX, DamagedError, described, folder_name, stored
+from dsva.runs.checkpoint_format import BEST, COMPLETE, PREFIX, DamagedError, described, folder_name, stored
 from dsva.runs.folders import begin, beside, discard, link, publish, remove
 
 UNKNOWN = float("inf")  # the score of one that cannot be read, and might have been any

@@ -1,1 +1,1 @@
-"""Training: batches, engine, loop, schedule, checkpoints, stopping, metrics."""
+"""Training: the loop, one process's side of it, engines, optimizer, schedule, saving, signals, bad steps, the watchdog."""

@@ -8,7 +8,7 @@ from typing import Any
 from dsva.config import Config
 from dsva.processes.ranks import Ranks
 from dsva.run_directory import METRICS
-from dsva.train.metrics import Metrics, cut
+from dsva.train.metrics_log import Metrics, cut
 from dsva.train.stopping import SignalLeadTime, StoppedError, StopSignal
 from dsva.train.trainer import SCORE, Trainer
 from shards.errors import UserError

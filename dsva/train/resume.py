@@ -7,9 +7,9 @@ from pathlib import Path
 from dsva.config import Config
 from dsva.processes.ranks import Ranks
 from dsva.run_directory import CHECKPOINTS
-from dsva.runs.belonging import refuse_other
 from dsva.runs.checkpoint import Checkpoint, Chosen, best, newest
-from dsva.runs.contents import stored
+from dsva.runs.checkpoint_format import stored
+from dsva.runs.checkpoint_match import refuse_other
 from dsva.runs.course import Course
 from dsva.runs.folders import discard, tidy
 from dsva.runs.progress import gone, how_to_go_on, lost, note_saved

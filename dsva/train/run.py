@@ -25,16 +25,16 @@ from dsva.runs.progress import set_aside
 from dsva.runs.record import note_end, note_start, open_record, set_damaged_aside, unlike_before, why_started
 from dsva.tables import Table
 from dsva.train.bad_steps import GoBackError
+from dsva.train.deepspeed_zero import deepspeed_settings
 from dsva.train.engine import torch_settings_restored
+from dsva.train.launcher_death import leaving_with_launcher
 from dsva.train.loop import train
-from dsva.train.mistakes import mistakes_of_all
-from dsva.train.orphans import leaving_with_launcher
 from dsva.train.phases import Phases
+from dsva.train.shared_mistakes import mistakes_of_all
 from dsva.train.stopping import SignalLeadTime, StoppedError, StopSignal
 from dsva.train.stragglers import slowest_table
 from dsva.train.trainer import Trainer
 from dsva.train.watchdog import Watchdog
-from dsva.train.zero import deepspeed_settings
 from dsva.usage import hardware
 from shards.errors import UserError
 

@@ -24,7 +24,7 @@ from dsva.config import RunConfig
 from dsva.files import on_full_disk
 from dsva.processes.ranks import Ranks
 from dsva.run_directory import CHECKPOINTS
-from dsva.runs.contents import COMPLETE, PREFIX, STATE, Complete, FileFacts, State, folder_name, rank_file
+from dsva.runs.checkpoint_format import COMPLETE, PREFIX, STATE, Complete, FileFacts, State, folder_name, rank_file
 from dsva.runs.folders import begin, beside, publish, remove
 from dsva.runs.progress import note_saved
 from dsva.runs.retention import Keeper

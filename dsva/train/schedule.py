@@ -1,11 +1,14 @@
-"""The learning rate: a function of the step, so that it needs no state."""
+"""The learning rate: a function of the step, so that it needs no state.
+
+It is a share of the peaks, one for each group of parameters, which `dsva.train.optimizer.set_learning_rate` sets.
+"""
 
 import math
 
 from dsva.config import OptimizerConfig, TrainConfig
 
 
-def factor(step: int, optimizer: OptimizerConfig, train: TrainConfig) -> float:
+def learning_rate_factor(step: int, optimizer: OptimizerConfig, train: TrainConfig) -> float:
     """Return what the peak learning rates are multiplied by at `step` (0 is the first)."""
     warm = min(1.0, (step + 1) / optimizer.warmup_steps) if optimizer.warmup_steps else 1.0
     if optimizer.schedule == "constant":

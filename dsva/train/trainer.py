@@ -18,18 +18,18 @@ from dsva.model.losses import Losses
 from dsva.pixels import training_pixels
 from dsva.processes.ranks import Ranks
 from dsva.protocol.experiment import Experiment
-from dsva.runs.belonging import refuse_unfit, whose
 from dsva.runs.checkpoint import EMA, MODEL, OPTIMIZER
+from dsva.runs.checkpoint_match import refuse_unfit, whose
 from dsva.train.bad_steps import BadSteps, GoBackError
 from dsva.train.ema import Ema
 from dsva.train.engine import make_deterministic
-from dsva.train.engines import build_engine
-from dsva.train.metrics import Stopwatch
+from dsva.train.engine_choice import build_engine
+from dsva.train.metrics_log import Stopwatch
 from dsva.train.optimizer import BACKBONE, NORM, set_learning_rate
 from dsva.train.phases import Phases
 from dsva.train.resume import find_start
 from dsva.train.saving import Saver
-from dsva.train.schedule import factor
+from dsva.train.schedule import learning_rate_factor
 from dsva.train.stragglers import slowest
 from dsva.usage import Power, device_name
 from shards.decode import Pixels
@@ -135,7 +135,7 @@ class Trainer:
         heads_only = self._heads_only(batch.step)
         frozen = (NORM,) if heads_only and not config.optimizer.train_head_norm else ()
         idle = (BACKBONE,) if heads_only else ()
-        set_learning_rate(engine.optimizer, factor(batch.step, config.optimizer, config.train), frozen, idle)
+        set_learning_rate(engine.optimizer, learning_rate_factor(batch.step, config.optimizer, config.train), frozen, idle)
         pieces = [part(len(batch.ids), i, config.train.accumulation) for i in range(config.train.accumulation)]
         terms: dict[str, Tensor] = {}
         for piece in pieces:

@@ -14,7 +14,7 @@ from launch.archive.printing import print_findings, print_info, print_packed
 from launch.archive.verifying import Verifying
 from shards.description import read_description
 from shards.errors import UserError
-from shards.images import MAX_PIXELS
+from shards.image_checks import MAX_PIXELS
 from shards.pack import pack as pack_source
 from shards.plan import Options
 from shards.rebuild import rebuild

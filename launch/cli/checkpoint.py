@@ -10,7 +10,7 @@ from launch import voice
 from shards.errors import UserError
 
 if TYPE_CHECKING:
-    from dsva.runs.contents import Named
+    from dsva.runs.checkpoint_format import Named
 
 # Imports of torch and what needs it stay inside the commands, so that `--help` starts fast.
 # ruff: noqa: PLC0415
@@ -23,7 +23,7 @@ RunFolder = Annotated[Path, typer.Argument(help="Run directory, as written by `d
 @app.command(name="ls")
 def list_all(run_dir: RunFolder) -> None:
     """List the checkpoints of a run, the newest first."""
-    from dsva.runs.contents import BEST, DamagedError, described
+    from dsva.runs.checkpoint_format import BEST, DamagedError, described
 
     rows = []
     for named in _checkpoints(run_dir):
@@ -71,7 +71,7 @@ def export(
 def _verdict(path: Path) -> tuple[bool, str]:
     """Check a checkpoint; return whether it is as it was written, and the words for it."""
     from dsva.runs.checkpoint import Checkpoint
-    from dsva.runs.contents import DamagedError
+    from dsva.runs.checkpoint_format import DamagedError
 
     try:
         checkpoint = Checkpoint.open(path)
@@ -82,7 +82,7 @@ def _verdict(path: Path) -> tuple[bool, str]:
 
 def _checkpoints(run_dir: Path) -> "list[Named]":
     from dsva.run_directory import CHECKPOINTS
-    from dsva.runs.contents import BEST, PREFIX, stored
+    from dsva.runs.checkpoint_format import BEST, PREFIX, stored
 
     found = [named for prefix in (PREFIX, BEST) for named in stored(run_dir / CHECKPOINTS, prefix)]
     if not found:

@@ -4,10 +4,11 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dsva.config import HeadName
 from dsva.exit_codes import MISTAKE
 from launch import voice
 from shards.errors import UserError
@@ -27,7 +28,7 @@ Images = Annotated[
     list[str],
     typer.Argument(help="Image files, folders, shard sets, or keys of the run's own shard set.", show_default=False),
 ]
-Head = Annotated[Literal["proto", "main"], typer.Option(help="Which head decides.")]
+Head = Annotated[HeadName, typer.Option(help="Which head decides.")]
 Classes = Annotated[
     list[str] | None,
     typer.Option("--class", help="Candidate: a class of the attribute table, or `seen` or `unseen`; give it once for each."),
@@ -157,24 +158,9 @@ def report(
     voice.show(f"written: {page}")
 
 
-def ablate(
-    config: Annotated[Path, typer.Argument(help="YAML file, such as configs/aid_25_5.yaml.", show_default=False)],
-    overrides: Annotated[list[str] | None, typer.Argument(help="Values to change, as section.key=value.")] = None,
-    seeds: Annotated[int, typer.Option(help="Runs of each variant, with seeds counted from run.seed.", min=1, max=100)] = 1,
-) -> None:
-    """Train an experiment with and without its parts and make the table; the same command again continues.
-
-    The runs lie below run.dir, one after the other in this process; the table is ablation.md there.
-    """
-    from dsva.studies.ablation import ablate as ablate_experiment
-
-    table, target = ablate_experiment(config, overrides or [], seeds)
-    voice.show(table, f"written: {target}")
-
-
 def _viewer(
     run_dir: Path,
-    head: Literal["proto", "main"],
+    head: HeadName,
     classes: list[str] | None,
     new: tuple[Path | None, list[str] | None, str | None],
 ) -> "Viewer":

@@ -19,8 +19,8 @@ from launch import voice
 from launch.archive.commands import pack, shards_app
 from launch.cli.attributes import app as attributes_app
 from launch.cli.checkpoint import app as checkpoint_app
-from launch.cli.choose import choose
-from launch.cli.inspect import ablate, explain, map_scene, predict, report
+from launch.cli.inspect import explain, map_scene, predict, report
+from launch.cli.studies import ablate, choose
 from launch.cli.submit import submit
 from launch.doctor.command import doctor
 from launch.sweep.commands import app as sweep_app

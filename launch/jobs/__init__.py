@@ -1,1 +1,1 @@
-"""A run as a job: its folder, who holds its lease, where its processes meet, processes on this machine."""
+"""A run as a job: its folder, who holds its lease, who its processes are, processes on this machine."""

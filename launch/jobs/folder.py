@@ -21,7 +21,7 @@ from typing import Any
 from dsva.exit_codes import FAULT, MISTAKE
 from dsva.files import as_object, read_object, write_atomically
 from dsva.run_directory import ASKED, CHECKPOINTS, JOB, METRICS
-from dsva.runs.contents import stored
+from dsva.runs.checkpoint_format import stored
 
 log = logging.getLogger(__name__)
 

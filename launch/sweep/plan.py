@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dsva.config import Config, load
+from dsva.config import Config, HeadName, load
 from dsva.files import write_atomically
 from dsva.json_files import read_model
-from dsva.runs.identity import FREE
+from dsva.runs.identity import SAME_CELL
 from dsva.settings import RelativeToFile, Section, absolute, read
 from launch.slurm.batch import ClusterConfig
 from launch.submission.estimate import Estimate
@@ -23,8 +23,6 @@ from shards.errors import UserError
 from shards.files import file_sha256
 
 MANIFEST = "manifest.json"
-# What does not tell cells apart. Accumulation and gradient checkpointing may change while a run goes on; a sweep may vary them.
-SAME = FREE - {("train", "accumulation"), ("model", "gradient_checkpointing")}
 
 
 class Variant(Section):
@@ -64,7 +62,7 @@ class SweepConfig(Section):
     """Further keys, with the values that each takes."""
     exceptions: tuple[Exceptional, ...] = ()
     """What single cells change beside."""
-    head: Literal["proto", "main"] = "proto"
+    head: HeadName = "proto"
     """Head whose figures the table shows."""
     published: dict[str, dict[str, dict[str, float]]] = Field(default_factory=dict)
     """Figures to show beside, in percent, by split, protocol and column."""
@@ -200,7 +198,7 @@ def _identity(config: Config, digest: str) -> str:
     """Hash what is computed: the configuration without what may differ between starts, and the contents of its files."""
     values = config.model_dump(mode="json")
     files = {key: values["classes"][key] for key in ("attributes", "splits")}
-    for section, key in {*SAME, *(("classes", key) for key in files)}:
+    for section, key in {*SAME_CELL, *(("classes", key) for key in files)}:
         values[section].pop(key)
     contents = {key: file_sha256(Path(path)) for key, path in files.items() if path}
     text = json.dumps([values, contents, digest], sort_keys=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shards.errors import UserError
 from shards.files import printable
-from shards.images import EXTENSIONS
+from shards.image_checks import EXTENSIONS
 from shards.sources.layout import Layout
 from shards.sources.levels import find_layout
 from shards.sources.records import (

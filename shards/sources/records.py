@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from shards.files import has_control
-from shards.images import EXTENSIONS, MAX_BYTES
+from shards.image_checks import EXTENSIONS, MAX_BYTES
 from shards.tar import split_name
 
 # Endings of images, and of arrays that may be images, in formats that are not read.

@@ -17,7 +17,7 @@ OF_SYSTEMS = frozenset(
     {"@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "recycler"}
     | {"lost+found", "system volume information"}
 )
-_PACKING = ("lock", "set")  # what is in a set in the making, see `shards.work`
+_PACKING = ("lock", "set")  # what is in a set in the making, see `shards.partial_folder`
 SHOWN = 12
 SPLIT_LISTS = "lists called like splits"
 _LISTS = frozenset({".txt", ".csv", ".tsv", ".lst", ".json", ".parquet"})

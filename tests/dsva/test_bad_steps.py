@@ -13,9 +13,9 @@ from dsva.config import Config, FaultsConfig, load
 from dsva.model.dsva import DSVA
 from dsva.processes.ranks import Ranks
 from dsva.protocol.experiment import Experiment
-from dsva.runs.belonging import whose
 from dsva.runs.checkpoint import MODEL, newest
-from dsva.runs.contents import stored
+from dsva.runs.checkpoint_format import stored
+from dsva.runs.checkpoint_match import whose
 from dsva.runs.course import Course
 from dsva.train.bad_steps import BadSteps, GoBackError
 from dsva.train.engine import Engine

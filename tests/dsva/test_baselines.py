@@ -11,7 +11,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, CLIPVisionModel
 
 from dsva.evaluation.baselines import linear, standardised
 from dsva.evaluation.decisions_file import DecisionsFile
-from dsva.evaluation.linear import GRID, METHODS, Gram, eszsl, fitted, ridge, ridge_scores
+from dsva.evaluation.linear_baselines import GRID, METHODS, Gram, eszsl, fitted, ridge, ridge_scores
 from dsva.evaluation.results import Results, measure
 from dsva.evaluation.tables import summary
 from dsva.model.prompts import PROMPTS, TEMPLATES, TextTower, words

@@ -22,9 +22,9 @@ from torch import Tensor
 from dsva.config import Config, RunConfig
 from dsva.processes.ranks import Ranks
 from dsva.run_directory import CHECKPOINTS
-from dsva.runs.belonging import whose
 from dsva.runs.checkpoint import MODEL, Checkpoint, best, newest
-from dsva.runs.contents import BEST, COMPLETE, DamagedError, State, described, stored
+from dsva.runs.checkpoint_format import BEST, COMPLETE, DamagedError, State, described, stored
+from dsva.runs.checkpoint_match import whose
 from dsva.train.saving import Saver, write_safetensors
 from tests.helpers.drawn import ATTRIBUTES
 from tests.helpers.process_groups import FILE_LIMIT, SLOW, GroupServer

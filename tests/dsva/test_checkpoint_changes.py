@@ -14,8 +14,8 @@ from dsva.model.dsva import DSVA
 from dsva.processes.ranks import Ranks
 from dsva.protocol.experiment import Experiment
 from dsva.run_directory import CHECKPOINTS
-from dsva.runs.belonging import refuse_unfit
 from dsva.runs.checkpoint import EMA, MODEL, OPTIMIZER, Checkpoint
+from dsva.runs.checkpoint_match import refuse_unfit
 from dsva.train.phases import Phases
 from dsva.train.resume import find_start
 from dsva.train.trainer import Trainer

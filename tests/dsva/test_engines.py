@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from dsva.config import Config
-from dsva.train.zero import deepspeed_settings
+from dsva.train.deepspeed_zero import deepspeed_settings
 from shards.errors import UserError
 from tests.helpers.drawn import ATTRIBUTES
 from tests.helpers.process_groups import GroupServer
@@ -178,6 +178,6 @@ def test_deepspeed_file_needs_a_zero_engine(tmp_path: Path) -> None:
 
 
 def test_missing_deepspeed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsva.train.zero.find_spec", lambda name: None)
+    monkeypatch.setattr("dsva.train.deepspeed_zero.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"install dsva\[deepspeed\]"):
         settings(None)

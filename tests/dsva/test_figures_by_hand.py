@@ -10,7 +10,7 @@ from dsva.evaluation.bootstrap import intervals
 from dsva.evaluation.metrics import Curve, Decisions
 from dsva.evaluation.paper_protocol import optimism
 from dsva.evaluation.results import Gzsl, Head, measure
-from shards.order import BOOTSTRAP, uniform
+from shards.hashing import BOOTSTRAP, uniform
 
 CLASSES = ("a", "b", "c", "d", "e")  # the first three are seen; of b there is no test image
 LABELS = np.array([0, 0, 0, 2, 3, 3, 3, 3, 4, 4])

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from dsva.config import DataConfig
 from dsva.pixels import STATISTICS, shown_pixels, training_pixels
-from shards.order import AUGMENT, uniform
+from shards.hashing import AUGMENT, uniform
 
 SIZE, RESIZE = 16, 24
 

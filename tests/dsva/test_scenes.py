@@ -14,7 +14,7 @@ from dsva.demo.objects import DRAWERS
 from dsva.demo.scenes import draw_scene, draw_scenes
 from dsva.protocol import attribute_table as attributes
 from dsva.protocol.class_splits import load_split
-from shards.order import SCENES
+from shards.hashing import SCENES
 
 
 @pytest.fixture(scope="module")

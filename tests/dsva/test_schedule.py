@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dsva.config import Config, OptimizerConfig, TrainConfig, load
-from dsva.train.schedule import factor
+from dsva.train.schedule import learning_rate_factor
 
 ROOT = Path(__file__).parents[2]
 Rates = tuple[tuple[int, float, float], ...]  # step, the heads' learning rate, the backbone's
@@ -14,7 +14,7 @@ Rates = tuple[tuple[int, float, float], ...]  # step, the heads' learning rate, 
 
 def factors(steps: int, heads_only: int = 0, **optimizer: object) -> list[float]:
     train = TrainConfig(steps=steps, heads_only_steps=heads_only)
-    return [factor(step, OptimizerConfig.model_validate(optimizer), train) for step in range(steps)]
+    return [learning_rate_factor(step, OptimizerConfig.model_validate(optimizer), train) for step in range(steps)]
 
 
 def test_constant_is_the_peak_at_every_step() -> None:
@@ -87,6 +87,6 @@ def test_learning_rates_of_the_configurations(file: str) -> None:
     optimizer = config.optimizer
     steps, heads, backbone = zip(*RECIPES[file], strict=True)
     assert max(steps) == config.train.steps - 1
-    made = [factor(step, optimizer, config.train) for step in steps]
+    made = [learning_rate_factor(step, optimizer, config.train) for step in steps]
     assert [optimizer.lr * each for each in made] == pytest.approx(heads, rel=1e-6)
     assert [optimizer.backbone_lr * each for each in made] == pytest.approx(backbone, rel=1e-6)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dsva.demo.classes import CLASSES
 from dsva.demo.scenes import draw_scene
-from shards.order import SCENES
+from shards.hashing import SCENES
 from tests.helpers.programs import ROOT
 
 ATTRIBUTES = ROOT / "configs" / "aid" / "class_attributes.json"

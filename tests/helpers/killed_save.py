@@ -23,8 +23,8 @@ import torch
 from dsva.config import Config
 from dsva.processes.ranks import Ranks
 from dsva.run_directory import CHECKPOINTS
-from dsva.runs.belonging import whose
 from dsva.runs.checkpoint import MODEL, best, newest
+from dsva.runs.checkpoint_match import whose
 from dsva.runs.folders import tidy
 from dsva.runs.progress import lost, set_aside
 from dsva.train.resume import find_start

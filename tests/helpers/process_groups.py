@@ -82,7 +82,8 @@ def disturb_steps() -> None:
     """Let the processes forked from this one meet NaN, or hang, at the places in the sample order that the environment names."""
     from dsva.evaluation import evaluate
     from dsva.pixels import training_pixels
-    from dsva.train import engines, trainer
+    from dsva.train import engine_choice as engines
+    from dsva.train import trainer
 
     accumulate, decide, build = trainer.Trainer._accumulate, evaluate._decide, engines.build_engine
     decided = 0

@@ -9,9 +9,9 @@ import pytest
 from shards.distributed_pack import DistributedPack, finished, pack_part, plan_parts, sizes
 from shards.errors import UserError
 from shards.locks import TOGETHER
+from shards.partial_folder import locked, working
 from shards.plan import Options
 from shards.sources import open_source
-from shards.work import locked, working
 
 OPTIONS = Options(40_000, None, 10**8)
 

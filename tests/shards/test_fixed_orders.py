@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from shards.order import (
+from shards.hashing import (
     AUGMENT,
     BASELINE,
     BLOCKS,
@@ -17,13 +17,10 @@ from shards.order import (
     SHOTS,
     SHUFFLE,
     WAYS,
-    Episodes,
-    Shifted,
-    ShuffledEpochs,
     hashes,
-    part,
     uniform,
 )
+from shards.order import Episodes, Shifted, ShuffledEpochs, part
 
 
 def test_streams_keep_their_numbers() -> None:

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from shards.description import INDEX, KEYS, SET
 from shards.formats import read_header
 from shards.formats.ifd import directories
-from shards.images import BadImage, inspect, resized
+from shards.image_checks import BadImage, inspect, resized
 from shards.index import ShardSet
 from shards.loader import Reader
 from shards.merge import PackReport

@@ -15,7 +15,7 @@ from PIL import Image
 from shards.description import INDEX, KEYS, MADE, SET, write_digested
 from shards.errors import UserError
 from shards.files import file_sha256
-from shards.images import BadImage, inspect, resized
+from shards.image_checks import BadImage, inspect, resized
 from shards.index import ShardSet
 from shards.rebuild import rebuild
 from shards.sources import open_source

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shards.images import BadImage, difference_hash, inspect, resized
+from shards.image_checks import BadImage, difference_hash, inspect, resized
 from tests.helpers.drawn import scene
 
 

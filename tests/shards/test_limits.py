@@ -9,7 +9,7 @@ import pytest
 
 from shards.description import KEYS, MAX_JSON_BYTES, SET, read_digested, write_description, write_digested
 from shards.errors import UserError
-from shards.images import MAX_BYTES
+from shards.image_checks import MAX_BYTES
 from shards.index import ShardSet
 from shards.pack import pack
 from shards.sources import open_source

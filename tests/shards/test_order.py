@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shards.order import Episodes, Sequential, ShuffledEpochs, hashes, part, uniform
+from shards.hashing import hashes, uniform
+from shards.order import Episodes, Sequential, ShuffledEpochs, part
 
 seeds = st.integers(0, 2**31)
 

@@ -18,7 +18,7 @@ import xxhash
 from PIL import Image
 
 from shards.errors import UserError
-from shards.images import inspect
+from shards.image_checks import inspect
 from shards.index import ShardSet
 from shards.pack import pack
 from shards.sources import open_source
@@ -130,7 +130,7 @@ def test_a_finished_shard_whose_tar_has_gone_is_made_again(images: Path, packed:
 
 def test_children_do_not_outlive_a_killed_parent() -> None:
     job = "print('up', flush=True); import time; time.sleep(600)"
-    code = f"from shards.jobs import in_order\nif __name__ == '__main__': list(in_order(exec, [{job!r}] * 2, 2))"
+    code = f"from shards.process_pool import in_order\nif __name__ == '__main__': list(in_order(exec, [{job!r}] * 2, 2))"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         assert [parent.stdout.readline() for _ in range(2)] == [b"up\n"] * 2

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from shards.decode import decode_into
-from shards.images import BadImage, inspect, resized
+from shards.image_checks import BadImage, inspect, resized
 from tests.helpers.odd_images import SIDE, colours, encoded, with_orientation
 
 KINDS = {

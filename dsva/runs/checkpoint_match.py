@@ -6,13 +6,11 @@ from torch import nn
 
 from dsva.config import Config
 from dsva.runs.checkpoint import BACKBONE, EMA, MODEL, OPTIMIZER, Checkpoint, Header, backbone_sha256
-from dsva.runs.contents import LeftOut, State
-from dsva.runs.identity import FIGURES, FREE
+from dsva.runs.checkpoint_format import LeftOut, State
+from dsva.runs.identity import OPEN
 from shards.errors import UserError
 from shards.files import printable
 
-# What tells no runs apart. A backbone may have been moved: what it held is in the weights, or was left out and has a hash.
-OPEN = FREE | FIGURES | {("model", "backbone")}
 STATES = ("exp_avg", "exp_avg_sq", "step")  # of Adam, all or none for each parameter
 
 
@@ -80,7 +78,7 @@ def refuse_unfit(checkpoint: Checkpoint, config: Config, model: nn.Module) -> No
         if left_out.sha256 != backbone_sha256(model):
             raise UserError(
                 f"{checkpoint.path} was trained on the frozen backbone {left_out.backbone}, which now holds other weights: "
-                "set model.backbone to a copy of what it was"
+                "put back what it held"
             )
         weights = {name: header for name, header in weights.items() if not name.startswith(BACKBONE)}
     if _of_kind(checkpoint, MODEL) != weights:

@@ -3,9 +3,9 @@
 from dsva.config import Config
 from dsva.model.dsva import DSVA
 from dsva.processes.ranks import Ranks
+from dsva.train.deepspeed_zero import ZeroEngine
 from dsva.train.engine import Engine
 from dsva.train.fsdp import FsdpEngine
-from dsva.train.zero import ZeroEngine
 
 
 def build_engine(model: DSVA, config: Config, ranks: Ranks) -> Engine:

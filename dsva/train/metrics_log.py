@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 
 from dsva.files import Growing, NoRoomError, as_object, write_atomically
 from dsva.run_directory import METRICS, TENSORBOARD
-from dsva.train.board import Board
+from dsva.train.tensorboard_file import Board
 from shards.progress import new_bar
 
 log = logging.getLogger(__name__)
