@@ -3,6 +3,7 @@
 import sys
 
 from dsva.exit_codes import MISTAKE
+from shards.errors import UserError
 
 try:
     import typer
@@ -13,5 +14,9 @@ except ImportError as error:
     print(f"FAIL packages: {error}: install with `pip install -c constraints.txt .` in this environment", file=sys.stderr)
     sys.exit(MISTAKE)
 
-voice.set_up()
-typer.run(doctor)
+try:
+    voice.set_up()
+    typer.run(doctor)
+except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(MISTAKE)

@@ -14,6 +14,7 @@ from shards.locks import take
 
 RENAMES, SIZE = 200, 8192
 WRITTEN, BLOCK, SECONDS = 64 << 20, 4 << 20, 5.0
+LOCKS = "ask for the mount option (`flock` on Lustre, no `nolock` on NFS)"
 SLOW = 50.0  # MB/s, with which a checkpoint of ViT-B/32 and its optimizer takes 20 s
 SKEW = 2.0  # seconds; time stamps of some file systems are as coarse as that
 
@@ -65,10 +66,9 @@ def locks(asked: Asked) -> Finding:
             if take(first) and not take(second):
                 return Finding("locks", "OK", f"{asked.folder}: files can be locked")
             said = "two processes can hold the same lock"
+            return Finding("locks", "WARN", said, f"{LOCKS}; until then give no command twice at a time")
         except OSError as error:
-            said = f"files cannot be locked ({error.strerror})"
-    mend = "ask for the mount option (`flock` on Lustre, no `nolock` on NFS); until then give no command twice at a time"
-    return Finding("locks", "WARN", said, mend)
+            return Finding("locks", "FAIL", f"files cannot be locked ({error.strerror})", f"{LOCKS}; runs do not start without")
 
 
 def speed(asked: Asked, slow: float = SLOW) -> Finding:

@@ -135,12 +135,16 @@ def no_locks(*_: object) -> None:
     raise OSError(errno.ENOLCK, "No locks available")
 
 
-@pytest.mark.parametrize(("flock", "said"), [(no_locks, "cannot be locked"), (lambda *_: None, "the same lock")])
-def test_missing_locks_are_a_warning(asked: Asked, monkeypatch: pytest.MonkeyPatch, flock: Callable[..., None], said: str) -> None:
+@pytest.mark.parametrize(
+    ("flock", "verdict", "said"), [(no_locks, "FAIL", "cannot be locked"), (lambda *_: None, "WARN", "the same lock")]
+)
+def test_without_locks_no_run_starts_and_locks_that_hold_nobody_are_a_warning(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, flock: Callable[..., None], verdict: str, said: str
+) -> None:
     assert disk.locks(asked).verdict == "OK"
     monkeypatch.setattr(fcntl, "flock", flock)
     found = disk.locks(asked)
-    assert found.verdict == "WARN"
+    assert found.verdict == verdict
     assert said in found.said
 
 
@@ -263,3 +267,11 @@ def test_without_the_packages_of_the_command_line_there_is_still_a_sentence(tmp_
     ran = subprocess.run([sys.executable, "-m", "launch.doctor"], env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 2
     assert ran.stderr.startswith("FAIL packages: No module named 'typer': install")
+
+
+def test_a_mistake_is_a_sentence_by_itself_too() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DSVA_LOG": "loud"}
+    ran = subprocess.run([sys.executable, "-m", "launch.doctor"], env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("error: ")
+    assert "DSVA_LOG='loud'" in ran.stderr
