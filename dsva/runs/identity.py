@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dsva.config import Config
+from dsva.settings import absolute
 
 Key = tuple[str, str]
 # What may differ between starts of one run: it changes how the run is carried out, not what it computes.
@@ -27,9 +28,10 @@ SAME_CELL = FREE - {("train", "accumulation"), ("model", "gradient_checkpointing
 
 
 def differences(before: Config, now: Config, but: set[Key]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (dotted key, value before, value now) of all that differs but for some keys."""
+    """Yield (dotted key, value before, value now) of all that differs but for some keys; a path is where it leads to from here."""
     old, new = before.model_dump(mode="json"), now.model_dump(mode="json")
+    there, here = (absolute(config).model_dump(mode="json") for config in (before, now))
     for section, values in new.items():
         for key, value in values.items():
-            if (section, key) not in but and old[section][key] != value:
+            if (section, key) not in but and there[section][key] != here[section][key]:
                 yield f"{section}.{key}", old[section][key], value

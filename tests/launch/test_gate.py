@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from dsva.config import dump, load
+from dsva.config import Config, dump, load
 from dsva.processes.environment import ALONE
 from dsva.run_directory import ASKED, RESULTS
 from dsva.runs.gate import Standing, admit
+from dsva.runs.identity import differences
 from dsva.settings import absolute
 from launch.cli.main import app
 from launch.jobs.folder import JobFolder
@@ -93,6 +94,20 @@ def test_the_same_configuration_is_told_that_it_is_complete(done: Path, override
     said = refused("submit", CONFIG, *overrides, f"run.dir={done}", "eval.gamma=0.5", "--cluster=debug")
     assert f"`dsva eval {done} eval.gamma=0.5`" in said
     assert tree(done) == before
+
+
+def test_a_backbone_is_the_same_by_whatever_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("clip", "other"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def named(backbone: object) -> Config:
+        return load(CONFIG, [f"model.backbone={backbone}"])
+
+    assert not list(differences(named("clip"), named(tmp_path / "clip"), set()))
+    assert list(differences(named("clip"), named(tmp_path / "other"), set())) == [
+        ("model.backbone", "clip", str(tmp_path / "other"))
+    ]
 
 
 def test_scoring_reporting_and_exporting_pass_the_same_gate(done: Path, tmp_path: Path) -> None:
