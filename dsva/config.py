@@ -9,8 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dsva import settings
-from dsva.settings import SHOWN, FileBeside, FolderOrHubId, Section
+from dsva.settings import SHOWN, FileBeside, FolderOrHubId, Section, as_yaml, beside, checked, read_values, texts
 from shards.errors import UserError
 
 Backbone = Annotated[str, FolderOrHubId(but=("random",))]
@@ -299,17 +298,17 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Config:
         UserError: unreadable file, unknown key (with the nearest known one), or a value out of range.
     """
     path = Path(path)
-    values = settings.read_values(path, overrides)
-    if text := next((text for text in settings.texts(values) if "${" in text), None):
+    values = read_values(path, overrides)
+    if text := next((text for text in texts(values) if "${" in text), None):
         raise UserError(f"{path}: {text[:SHOWN]!r} asks for another value, which is not put in its place: write the value itself")
-    return settings.beside(check(values, str(path)), path.parent)
+    return beside(check(values, str(path)), path.parent)
 
 
 def check(values: Any, source: str) -> Config:
     """Check a tree of plain values; `source` names it in the error sentence."""
-    return settings.checked(Config, values, source)
+    return checked(Config, values, source)
 
 
 def dump(config: Config) -> str:
     """Return the whole configuration as YAML."""
-    return settings.dump(config)
+    return as_yaml(config)

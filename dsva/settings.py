@@ -131,7 +131,7 @@ def absolute(settings: S) -> S:
     return _with_paths(settings, put)
 
 
-def dump(settings: Section) -> str:
+def as_yaml(settings: Section) -> str:
     """Return settings as YAML."""
     return yaml.dump(settings.model_dump(mode="json"), Dumper=Dumper, sort_keys=False)
 

@@ -16,7 +16,7 @@ from shards.files import replace_with, sync
 from shards.image_checks import ImageFacts
 from shards.index import RECORD
 from shards.sources.records import Refused
-from shards.tally import Tally
+from shards.sources.tally import Tally
 
 
 @dataclass

@@ -27,10 +27,10 @@ from shards.sources.layout import Placed
 from shards.sources.records import Ignored, Refused, name_refusal, size_refusal
 from shards.sources.samples import Sample, samples
 from shards.sources.survey import Places, Survey
+from shards.sources.tally import Tally
 from shards.sources.tar_files import all_tars, beside_tars, splits_of, tar_files
 from shards.sources.walk import told as counted
 from shards.split_words import refuse_unknown, split_word
-from shards.tally import Tally
 
 _SHOWN = 3
 log = logging.getLogger(__name__)

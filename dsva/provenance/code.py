@@ -9,9 +9,7 @@ from pathlib import Path
 from threading import Timer
 from typing import Any
 
-import dsva
-
-CHECKOUT = Path(dsva.__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 SNAPSHOT = "snapshot.json"  # beside a copy of the packages: `version` and `diff` of the checkout that it was copied from
 COMPUTING = ("shards", "dsva")  # packages that results come from; `launch` only starts them
 MAX_DIFF = 1 << 20  # bytes

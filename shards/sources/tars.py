@@ -14,9 +14,9 @@ from shards.files import printable
 from shards.sources.records import Found, Ignored, Note, Record, Refused, image_extension, refusal
 from shards.sources.samples import Sample, samples
 from shards.sources.survey import Places, Survey
+from shards.sources.tally import Tally
 from shards.sources.tar_files import all_tars, beside_tars, splits_of
 from shards.split_words import split_word
-from shards.tally import Tally
 from shards.tarscan import DamagedTar
 
 
