@@ -36,10 +36,12 @@ class Cluster:
         return done.stdout
 
     def dsva(self, *arguments: object) -> str:
-        """Run `dsva ARGUMENTS` as on the login node; in this process, which has imported torch already."""
-        done = self._invoke(*arguments)
-        assert done.exit_code == 0, f"{arguments} ended with {done.exit_code}: {done.exception!r}\n{done.output}"
-        return done.stdout
+        """Run `dsva ARGUMENTS` as on the login node; in this process, which has imported torch already; return its answer."""
+        return self._done(*arguments).stdout
+
+    def told(self, *arguments: object) -> str:
+        """Run `dsva ARGUMENTS`; return its messages and its answer."""
+        return self._done(*arguments).output
 
     def fails(self, *arguments: object) -> str:
         """Run `dsva ARGUMENTS`, which must leave with exit code 2; return the sentence that says why, or what was printed."""
@@ -48,6 +50,11 @@ class Cluster:
             return str(done.exception)
         assert done.exit_code == 2, done.output
         return done.output
+
+    def _done(self, *arguments: object) -> Result:
+        done = self._invoke(*arguments)
+        assert done.exit_code == 0, f"{arguments} ended with {done.exit_code}: {done.exception!r}\n{done.output}"
+        return done
 
     def _invoke(self, *arguments: object) -> Result:
         return CliRunner().invoke(app, [str(argument) for argument in arguments], env=self.environment)

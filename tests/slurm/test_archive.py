@@ -68,6 +68,6 @@ def test_bad_images_are_told_as_here_and_can_be_skipped(cluster: Cluster, scenes
     assert bad.name in said
     assert "--skip-bad" in said
     assert not target.exists()
-    assert f"skipped Port/{bad.name}" in cluster.dsva(*command, "--skip-bad")
+    assert f"skipped Port/{bad.name}" in cluster.told(*command, "--skip-bad")
     assert len(ShardSet.open(target)) == 149
     assert sorted(path.name for path in tmp_path.iterdir()) == ["DATA", "SET"]

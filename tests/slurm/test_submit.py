@@ -67,7 +67,7 @@ def test_what_sbatch_refuses_is_said_in_a_sentence(cluster: Cluster, scenes: Pat
 
 def test_a_dry_run_says_what_it_would_take_and_queues_and_writes_nothing(cluster: Cluster, scenes: Path, tmp_path: Path) -> None:
     on = [f"--defaults={ROOT / 'configs' / 'cluster' / 'rtx4090.yaml'}", "--nodes=2", "--dry-run"]
-    printed = cluster.dsva("submit", CONFIG, f"data.shards={scenes}", f"run.dir={tmp_path / 'run'}", *on)
+    printed = cluster.told("submit", CONFIG, f"data.shards={scenes}", f"run.dir={tmp_path / 'run'}", *on)
     assert "#SBATCH --gpus-per-node=8\n" in printed
     assert "GPU hours at 30% of the peak of NVIDIA GeForce RTX 4090" in printed
     assert not (tmp_path / "run").exists()

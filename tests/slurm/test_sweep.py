@@ -80,7 +80,7 @@ def test_a_disturbed_sweep_ends_with_the_undisturbed_table(slurm_here: Cluster, 
     settings, low = [f"data.shards={scenes}", *TINY, "train.steps=300"], "--partition=low"
     cluster.dsva("sweep", "start", write(tmp_path / "sweep.yaml", ["25_5"], [0]), disturbed, *settings, low)
     file = write(tmp_path / "sweep.yaml", ["25_5", "15_15"], [0, 1])
-    assert "3 new cells" in cluster.dsva("sweep", "extend", file, disturbed, low)
+    assert "3 new cells" in cluster.told("sweep", "extend", file, disturbed, low)
     cells = Manifest.read(disturbed).cells
     silent, preempted, timed_out, cancelled = folders = [folder_of(disturbed, cell) for cell in cells]
     assert len(list(stopped(folders, lambda folder: step(folder.run) > 20))) == 4
