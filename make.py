@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 STAMP = VENV / "installed"
+# As a path, which type checkers and scripts beside a checkout find too; by default it would be a finder of imports.
+EDITABLE = ("--config-settings", "editable_mode=compat", "-e", ".[test]")
 DOCS = ["mkdocs", "build", "--strict", "--quiet"]
 USAGE = """usage: python3 make.py demo
        python3 make.py docs              the documentation as a site
@@ -43,7 +45,7 @@ def install() -> None:
         return
     if not (BIN / "python").exists() and not (BIN / "python.exe").exists():
         venv.create(VENV, with_pip=True)
-    run("python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", "constraints.txt", "-e", ".[test]")
+    run("python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", "constraints.txt", *EDITABLE)
     STAMP.write_text(wanted)
 
 

@@ -124,6 +124,8 @@ def main() -> None:
     for name in SLOW_IMPORTS:
         importlib.import_module(name)
     targets = [target for target in TABLE if given.only in target.module]
+    if not targets:
+        sys.exit(f"--only {given.only}: no module of the table has this in its name")
     lines, survived, unforeseen = ["| module | mutation | caught by |", "|:--|:--|:--|"], 0, 0
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dsva.api import fit, load, open_set, read_results
+    from dsva.train.stopping import StoppedError
     from shards.errors import UserError
 else:  # type checkers would take any name for one that the package has
 
@@ -17,7 +18,7 @@ else:  # type checkers would take any name for one that the package has
         return getattr(import_module("dsva.api"), name)
 
 
-__all__ = ["UserError", "fit", "load", "open_set", "read_results"]
+__all__ = ["StoppedError", "UserError", "fit", "load", "open_set", "read_results"]
 
 
 def __dir__() -> list[str]:

@@ -1,5 +1,6 @@
 """What programs call: `import dsva` has these names, and imports what each needs when it is called."""
 
+import math
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from dsva.config import Config, HeadName
 from dsva.config import load as load_config
 from dsva.exit_codes import signal_of
 from dsva.run_directory import RESULTS
+from dsva.train.stopping import StoppedError
 from shards.errors import UserError
 from shards.index import ShardSet
 
@@ -59,18 +61,33 @@ def load(
     Raises:
         UserError: neither of the two, a part of it is missing or damaged, or a class that it does not know.
     """
+    import torch
+
     from dsva.inference.model import Model
     from dsva.inference.viewer import New, Viewer
     from dsva.model.exported import CONFIG
 
     if head not in get_args(HeadName):
         raise UserError(f"head={head!r} is no head: give proto or main")
-    folder = Path(path)
-    if not (folder / CONFIG).is_file():
-        return Model.of_run(Viewer.open(folder, head, classes, New(Path(rows) if rows else None, new, clip), gamma))
-    if new or rows or clip:
-        raise UserError(f"{folder} is an exported model, which sorts into its own classes only: load the run for new ones")
-    return Model.exported(folder, head, classes, gamma)
+    if gamma is not None and not (isinstance(gamma, int | float) and math.isfinite(gamma)):
+        raise UserError(f"gamma={gamma!r} is no finite number: correct it, or leave it out")
+    folder, classes, new = Path(path), _names("classes", classes), _names("new", new)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder: give a run directory, or a model that `dsva checkpoint export` wrote")
+    with torch.random.fork_rng():  # weights begin as random numbers
+        if not (folder / CONFIG).is_file():
+            return Model.of_run(Viewer.open(folder, head, classes, New(Path(rows) if rows else None, new, clip), gamma))
+        if new or rows or clip:
+            raise UserError(f"{folder} is an exported model, which sorts into its own classes only: load the run for new ones")
+        return Model.exported(folder, head, classes, gamma)
+
+
+def _names(what: str, given: Sequence[str]) -> tuple[str, ...]:
+    """Return names as they are meant: a single one may be given by itself."""
+    names = (given,) if isinstance(given, str) else tuple(given)
+    if wrong := [name for name in names if not isinstance(name, str) or not name]:
+        raise UserError(f"{what}: {wrong[0]!r} is no name: give texts")
+    return names
 
 
 def fit(config: Config | Path | str, overrides: Sequence[str] = (), *, from_scratch: bool = False) -> "Results":
@@ -93,7 +110,6 @@ def fit(config: Config | Path | str, overrides: Sequence[str] = (), *, from_scra
         StoppedError: the program's own handler of the signal came back; the same call continues the run.
     """
     from dsva.train.run import run
-    from dsva.train.stopping import StoppedError
 
     if isinstance(config, Config):
         if overrides:

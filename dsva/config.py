@@ -22,13 +22,13 @@ class DataConfig(Section):
 
     shards: Path = Path("SHARDS")
     """Folder of the shard set, as written by `dsva pack`."""
-    batch_size: int = Field(64, ge=1, le=1 << 20)
+    batch_size: int = Field(default=64, ge=1, le=1 << 20)
     """Images of one optimizer step, over all processes and accumulation steps together."""
-    ways: int = Field(0, ge=0)
+    ways: int = Field(default=0, ge=0)
     """Classes of a class-balanced episode; `batch_size` must be a multiple. 0 shuffles whole epochs instead."""
-    image_size: int = Field(224, ge=16, le=1024)
+    image_size: int = Field(default=224, ge=16, le=1024)
     """Height and width of the model's input, pixels."""
-    resize: int = Field(256, ge=16, le=2048)
+    resize: int = Field(default=256, ge=16, le=2048)
     """Images are scaled to this shorter side before the crop to `image_size`, pixels."""
     normalize: Literal["clip", "imagenet"] = "clip"
     """Whose mean and standard deviation: CLIP's own, or ImageNet's (as the published code feeds CLIP)."""
@@ -36,13 +36,13 @@ class DataConfig(Section):
     """Mirror training images left to right with probability 1/2."""
     rotate: bool = False
     """Turn training images by a random multiple of 90 degrees; overhead images have no up."""
-    min_scale: float = Field(1.0, gt=0.1, le=1)
+    min_scale: float = Field(default=1.0, gt=0.1, le=1)
     """Smallest side of the random crop's window as a share of the largest; 1 crops at one scale only."""
-    block_shards: int = Field(0, ge=0)
+    block_shards: int = Field(default=0, ge=0)
     """Shuffle inside blocks of this many shards, for archives larger than the page cache; 0 shuffles all."""
-    workers: int = Field(2, ge=1, le=64)
+    workers: int = Field(default=2, ge=1, le=64)
     """Threads of each process that read and decode."""
-    prefetch: int = Field(3, ge=1, le=64)
+    prefetch: int = Field(default=3, ge=1, le=64)
     """Batches read ahead."""
 
     @model_validator(mode="after")
@@ -63,9 +63,9 @@ class ClassesConfig(Section):
     """JSON file of named class splits, each with a list `seen` and a list `unseen`; none takes the shard set's own."""
     split: str = "own"
     """Name of the class split in that file; or `random:SEED:UNSEEN`, which draws that many unseen classes of the shard set."""
-    seen_test_share: float = Field(0.2, ge=0, lt=1)
+    seen_test_share: float = Field(default=0.2, ge=0, lt=1)
     """Share of each seen class's images held out of training to measure S; 0 measures ZSL only."""
-    exclude_near: int | None = Field(None, ge=0, le=32)
+    exclude_near: int | None = Field(default=None, ge=0, le=32)
     """Training images whose difference hash is within this many of 64 bits of a test image's are left out; none only reports
     those within 10 bits, but for scenes so plain that their hashes say little."""
 
@@ -75,9 +75,9 @@ class ValidationConfig(Section):
 
     partition: Literal[0, 1, 2] | None = None
     """Which third of the seen classes plays the unseen ones; none trains on all seen classes."""
-    seen_share: float = Field(0.1, gt=0, lt=1)
+    seen_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of the remaining seen classes' images that a validation run also holds out, to choose gamma."""
-    every: int = Field(0, ge=0)
+    every: int = Field(default=0, ge=0)
     """Steps between validations of a run with a partition; 0 validates at its end only."""
 
 
@@ -86,21 +86,21 @@ class ModelConfig(Section):
 
     backbone: Backbone = "random"
     """`random` (from the sizes below), a local folder, or a hub id such as `openai/clip-vit-base-patch32`."""
-    width: int = Field(128, ge=8, le=1 << 14)
+    width: int = Field(default=128, ge=8, le=1 << 14)
     """Random backbone: token width."""
-    layers: int = Field(4, ge=1, le=256)
+    layers: int = Field(default=4, ge=1, le=256)
     """Random backbone: encoder layers."""
-    heads: int = Field(4, ge=1)
+    heads: int = Field(default=4, ge=1)
     """Random backbone: attention heads."""
-    mlp: int = Field(512, ge=8, le=1 << 16)
+    mlp: int = Field(default=512, ge=8, le=1 << 16)
     """Random backbone: width of the feed-forward layers."""
-    patch: int = Field(12, ge=2)
+    patch: int = Field(default=12, ge=2)
     """Random backbone: patch side, pixels."""
     prototype_bias: bool = False
     """Give the prototype head a learned offset per attribute (the published one has none)."""
     regions: bool = False
     """Crop the attention-chosen region of each image and pass it through the backbone again."""
-    region_threshold: float = Field(1.0, gt=0)
+    region_threshold: float = Field(default=1.0, gt=0)
     """A pixel belongs to the region where the attention map exceeds this times the map's mean."""
     region_weight: float = 1.0
     """Weight of the region's scores in the main head's scores."""
@@ -115,9 +115,9 @@ class ScoresConfig(Section):
 
     kind: Literal["cosine", "dot"] = "cosine"
     """`cosine`: against standardised, L2-normalised class rows; `dot`: against raw rows, as published."""
-    temperature: float = Field(0.0625, gt=0)
+    temperature: float = Field(default=0.0625, gt=0)
     """Cosine scores are divided by this."""
-    min_deviation: float = Field(0.2, gt=0)
+    min_deviation: float = Field(default=0.2, gt=0)
     """Cosine rows are standardised by at least this deviation, so that what hardly differs among seen classes counts little."""
     double_softmax: bool = False
     """Apply cross entropy to softmax probabilities, as the published code does."""
@@ -126,21 +126,21 @@ class ScoresConfig(Section):
 class LossConfig(Section):
     """Weights of the loss terms; 0 leaves a term out."""
 
-    ce_main: float = Field(1.0, ge=0)
+    ce_main: float = Field(default=1.0, ge=0)
     """Cross entropy of the main head."""
-    ce_proto: float = Field(1.0, ge=0)
+    ce_proto: float = Field(default=1.0, ge=0)
     """Cross entropy of the prototype head."""
-    mse_main: float = Field(0.01, ge=0)
+    mse_main: float = Field(default=0.01, ge=0)
     """Squared error of the main head's attributes."""
-    mse_proto: float = Field(0.08, ge=0)
+    mse_proto: float = Field(default=0.08, ge=0)
     """Squared error of the prototype head's attributes."""
-    compactness: float = Field(1e-9, ge=0)
+    compactness: float = Field(default=1e-9, ge=0)
     """Attention far from a map's peak; only after the heads-only steps."""
-    group_main: float = Field(0.0, ge=0)
+    group_main: float = Field(default=0.0, ge=0)
     """Norm of each attribute group's weights in the main head."""
-    group_proto: float = Field(0.0, ge=0)
+    group_proto: float = Field(default=0.0, ge=0)
     """Norm of each attribute group's prototypes."""
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target spread over all seen classes."""
 
     @model_validator(mode="after")
@@ -153,21 +153,21 @@ class LossConfig(Section):
 class OptimizerConfig(Section):
     """AdamW and the learning rate, which is a function of the step."""
 
-    lr: float = Field(1e-3, gt=0)
+    lr: float = Field(default=1e-3, gt=0)
     """Peak learning rate of the heads."""
-    backbone_lr: float = Field(1e-3, ge=0)
+    backbone_lr: float = Field(default=1e-3, ge=0)
     """Peak learning rate of the backbone."""
     betas: tuple[Decay, Decay] = (0.9, 0.98)
     """Adam's decay rates."""
-    weight_decay: float = Field(0.05, ge=0)
+    weight_decay: float = Field(default=0.05, ge=0)
     """Decoupled weight decay of matrices; vectors (biases, norms) and prototypes have none."""
-    clip_norm: float = Field(1.0, ge=0)
+    clip_norm: float = Field(default=1.0, ge=0)
     """Largest norm of the whole gradient; 0 does not clip."""
     schedule: Literal["cosine", "constant", "published"] = "cosine"
     """`published`: the peak in the heads-only steps, then 1/100 of it times 0.9^(epoch // 10)."""
-    warmup_steps: int = Field(0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0)
     """Steps over which the learning rate rises from 0 to its peak."""
-    epoch_steps: int = Field(300, ge=1)
+    epoch_steps: int = Field(default=300, ge=1)
     """Steps that the published recipe calls an epoch."""
     reset_moments: bool = False
     """Forget Adam's moments at the start of every such epoch, as the published code does."""
@@ -178,11 +178,11 @@ class OptimizerConfig(Section):
 class TrainConfig(Section):
     """How long and how."""
 
-    steps: int = Field(1000, ge=1, le=10**9)
+    steps: int = Field(default=1000, ge=1, le=10**9)
     """Optimizer steps of the whole run."""
-    heads_only_steps: int = Field(0, ge=0)
+    heads_only_steps: int = Field(default=0, ge=0)
     """First steps, in which the backbone is frozen and gets no backward pass."""
-    accumulation: int = Field(1, ge=1, le=1 << 20)
+    accumulation: int = Field(default=1, ge=1, le=1 << 20)
     """Backward passes per optimizer step; each takes its share of `batch_size`."""
     engine: Literal["ddp", "zero1", "zero2", "zero3", "fsdp2"] = "ddp"
     """How several processes share the work: each holds all (`ddp`), or DeepSpeed cuts the optimizer's state (`zero1`), the
@@ -192,21 +192,21 @@ class TrainConfig(Section):
     """JSON file with more of DeepSpeed's settings, such as offloading; it cannot contradict this configuration."""
     precision: Literal["no", "bf16"] = "no"
     """Mixed precision of the forward and backward passes."""
-    ema: float = Field(0.0, ge=0, lt=1)
+    ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of a running mean of the weights, which is what is evaluated; 0 keeps none."""
 
 
 class FaultsConfig(Section):
     """Bad steps and hangs."""
 
-    skip_budget: int = Field(5, ge=0)
+    skip_budget: int = Field(default=5, ge=0)
     """Steps with a loss or gradient that is not finite are left out; with more than this many of them within `skip_window`
     the run goes back to the last checkpoint before them, and passes over the batches since."""
-    skip_window: int = Field(200, ge=1)
+    skip_window: int = Field(default=200, ge=1)
     """Steps within which bad ones are counted."""
-    rollbacks: int = Field(2, ge=0)
+    rollbacks: int = Field(default=2, ge=0)
     """How often a run goes back; after that it ends."""
-    hang_seconds: float = Field(900, ge=0)
+    hang_seconds: float = Field(default=900, ge=0)
     """A process that gets no further for so long writes its stacks into the run directory and ends the run, and so do the others.
     Give more than it takes to compile, or to wait for the slowest rank's save; 0 never does."""
 
@@ -214,7 +214,7 @@ class FaultsConfig(Section):
 class EvalConfig(Section):
     """Scoring."""
 
-    batch_size: int = Field(128, ge=1, le=1 << 20)
+    batch_size: int = Field(default=128, ge=1, le=1 << 20)
     """Images of one forward pass on a process."""
     gamma: float | None = None
     """GZSL: subtracted from the seen classes' scores; none takes the validation run's, or else 0."""
@@ -232,15 +232,15 @@ class RunConfig(Section):
 
     dir: Path = Path("RUN")
     """Folder of the run; the same command again continues what lies there."""
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Of initial weights, sample order and augmentation."""
-    log_every: int = Field(10, ge=1)
+    log_every: int = Field(default=10, ge=1)
     """Steps between lines of metrics."""
-    checkpoint_every: int = Field(200, ge=1)
+    checkpoint_every: int = Field(default=200, ge=1)
     """Steps between checkpoints."""
-    keep: int = Field(2, ge=1)
+    keep: int = Field(default=2, ge=1)
     """Newest checkpoints that are kept."""
-    keep_every: int = Field(0, ge=0)
+    keep_every: int = Field(default=0, ge=0)
     """Checkpoints after a multiple of this many steps are kept for good; 0 keeps none for good."""
     async_save: bool = False
     """Write checkpoints in the background; costs a copy of the state in main memory."""

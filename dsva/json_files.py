@@ -12,9 +12,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, Val
 
 from dsva.settings import sentence
 from shards.errors import UserError
-from shards.files import has_control
+from shards.files import has_control, printable
 from shards.names import alias
 
+SHOWN_NAME = 80  # characters of a name that a message repeats
 MAX_BYTES = 256 << 20  # a table that says from which of 20 million images it was made
 CORRECT = "correct the file"
 
@@ -45,7 +46,7 @@ def read_json(path: Path, limit: int = MAX_BYTES) -> tuple[dict[str, Any], str]:
     """
     content, sha256 = read_bytes(path, limit)
     try:
-        value = json.loads(content)
+        value = json.loads(content, object_pairs_hook=_unrepeated)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error}): correct the file") from None
     if not isinstance(value, dict):
@@ -75,6 +76,14 @@ def checked(kind: type[M], value: object, path: Path, mend: str = CORRECT, place
         raise UserError(f"{path}: {place}{sentence(kind, error)}: {mend}") from None
 
 
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object's keys and values; of a key that stands twice the first value would be lost without a word."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError(f"the key {_repeated([key for key, _ in pairs])!r} is there twice")
+    return value
+
+
 def _plain(text: str) -> str:
     if not text.strip():
         raise ValueError("a name is empty")
@@ -90,8 +99,12 @@ def different(names: list[str]) -> list[str]:
         ValueError: one is.
     """
     if len(set(names)) < len(names):
-        raise ValueError(f"{next(name for name, times in Counter(names).items() if times > 1)!r} is there twice")
+        raise ValueError(f"{_repeated(names)!r} is there twice")
     return names
+
+
+def _repeated(names: list[str]) -> str:
+    return next(name for name, times in Counter(names).items() if times > 1)[:SHOWN_NAME]
 
 
 Name = Annotated[str, AfterValidator(_plain)]
@@ -106,7 +119,9 @@ class Schema(BaseModel):
 
 def unknown(name: str, known: Iterable[str], limit: int = 12) -> str:
     """Return the end of a sentence on an unknown name: the nearest known one, or the list of them."""
-    by_alias = {alias(other): other for other in known}
+    by_alias = {alias(other): printable(other)[:SHOWN_NAME] for other in known}
+    if not by_alias:
+        return "there are none"
     near = difflib.get_close_matches(alias(name), by_alias, 1, 0.6)
     if near:
         return f"did you mean {by_alias[near[0]]!r}?"

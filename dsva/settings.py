@@ -21,6 +21,7 @@ from dsva.yaml_files import Dumper, parse, read_mapping
 from shards.errors import UserError
 from shards.files import has_control, without_control
 
+MAX_SECTIONS = 8  # in one another
 SHOWN = 200  # characters of a value that a message repeats
 NO_SECTION = "Input should be keys with values"  # instead of pydantic's words, which name a class of ours
 
@@ -160,7 +161,7 @@ def _put(tree: dict[str, Any], override: str) -> None:
     """Put the value of `section.key=value` into a tree of plain values; parts that aliases share are copied."""
     key, given, value = override.partition("=")
     *sections, name = key.split(".")
-    if not given or not all((*sections, name)):
+    if not given or not all((*sections, name)) or len(sections) > MAX_SECTIONS:
         raise UserError(f"override {override[:SHOWN]!r} is not of the form section.key=value, such as train.steps=300")
     for section in sections:
         below = tree.get(section, {})

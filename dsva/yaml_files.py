@@ -97,8 +97,20 @@ def _expanded(node: Any, known: dict[int, int | None]) -> int:
             raise yaml.YAMLError(f"line {node.start_mark.line + 1}: {node.value[:80]!r} has a control character")
     else:
         pairs = node.value if isinstance(node, yaml.MappingNode) else [node.value]
+        if isinstance(node, yaml.MappingNode):
+            _refuse_repeated(node)
         size = sum(_expanded(child, known) for pair in pairs for child in pair)
     if size + NODE > MAX_EXPANDED:
         raise yaml.YAMLError(f"line {node.start_mark.line + 1}: more than {MAX_EXPANDED >> 20} MiB with its aliases written out")
     known[id(node)] = size + NODE
     return size + NODE
+
+
+def _refuse_repeated(node: yaml.MappingNode) -> None:
+    """Raise an error for a key that stands twice: the first value would be lost without a word."""
+    known: set[str] = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+            if key.value in known:
+                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: the key {key.value[:80]!r} is there twice")
+            known.add(key.value)

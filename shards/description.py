@@ -172,7 +172,8 @@ def read_description(root: Path) -> Description:
     except ValidationError as error:
         first = error.errors()[0]
         place = without_control(".".join(map(str, first["loc"])))
-        why = f"{place}: {first['msg']}" if place else first["msg"]
+        message = first["msg"].removeprefix("Value error, ")
+        why = f"{place}: {message}" if place else message
         raise UserError(f"{root / SET} does not describe a shard set ({why}): {mend}") from None
     named, shards = (tuple(content.classes), tuple(content.splits)), tuple(content.shards)
     return Description(*named, shards, content.index_sha256, content.keys_sha256, content.digest, content.turned)

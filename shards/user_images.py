@@ -106,6 +106,8 @@ def find(given: Sequence[Given], own: ShardSet | None, unused: Unused) -> list[U
         if not isinstance(each, str | Path):
             found.append(_picture(f"images[{place}]", each))
             continue
+        if not str(each):
+            raise UserError("an image's name is empty: give a file, a folder or a key, and . for the current folder")
         name, path = str(each), Path(each)
         if (path / SET).is_file():
             found += _samples(ShardSet.open(path))

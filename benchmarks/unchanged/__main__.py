@@ -68,7 +68,10 @@ def _compare(given: argparse.Namespace, work: Path) -> int:
 
 def _checkout(root: Path, given: argparse.Namespace) -> Checkout:
     root = root.resolve()
-    return Checkout(root, (given.python or root / ".venv" / "bin" / "python").absolute())
+    python = (given.python or root / ".venv" / "bin" / "python").absolute()
+    if not python.is_file():
+        sys.exit(f"{python} is not there: give a checkout that `python3 make.py demo` has installed, or --python")
+    return Checkout(root, python)
 
 
 def _left(record: Path) -> Path:

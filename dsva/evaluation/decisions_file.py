@@ -64,6 +64,8 @@ class DecisionsFile:
             raise UserError(f"{path} cannot be read ({error}): score the run again with `dsva eval`") from None
         if found.checkpoint != results.provenance.checkpoint_sha256:
             raise UserError(f"{path} is of another checkpoint than results.json: score the run again with `dsva eval`")
+        if sizes != (len(results.seen), len(results.seen) + len(results.unseen)):
+            raise UserError(f"{path} is of other classes than results.json: score the run again with `dsva eval`")
         if missing := [source for source in results.heads if source not in decided]:
             raise UserError(f"{path} has no decisions by {missing[0]}: score the run again with `dsva eval`")
         return found

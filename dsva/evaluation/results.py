@@ -3,16 +3,16 @@
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, PositiveInt, ValidationInfo, field_validator
 
 from dsva.config import HeadName
 from dsva.evaluation.metrics import Decisions, chance, curve, harmonic, mean_accuracy
 from dsva.files import write_atomically
-from dsva.json_files import read_model
+from dsva.json_files import Name, read_model
 from dsva.provenance.starts import changes, code_of
 from dsva.usage import Cost
 from shards.errors import UserError
@@ -22,6 +22,12 @@ if TYPE_CHECKING:  # reading results needs no model
 
 HEADS = get_args(HeadName)
 LEVELS = ("zsl", "seen", "unseen", "harmonic", "ausuc")  # of chance
+
+
+def _with_backbone(config: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(config.get("model"), dict) or not isinstance(config["model"].get("backbone"), str):
+        raise ValueError("no model.backbone")
+    return config
 
 
 class Weights(NamedTuple):
@@ -134,7 +140,7 @@ class Provenance(Part):
     splits_sha256: str
     split: str
     seed: int
-    config: dict[str, Any]
+    config: Annotated[dict[str, Any], AfterValidator(_with_backbone)]
     code: dict[str, Any]
     packages: dict[str, str]
     device: str
@@ -151,8 +157,8 @@ class Results(Part):
 
     format: Literal[1] = 1
     protocol: Literal["honest", "validation", "paper", "exemplars"]
-    seen: tuple[str, ...]
-    unseen: tuple[str, ...]
+    seen: tuple[Name, ...]
+    unseen: tuple[Name, ...]
     images: dict[Literal["train", "seen_test", "unseen_test"], int]
     warnings: tuple[str, ...]
     heads: dict[str, Head]

@@ -73,6 +73,8 @@ class Trained:
         refuse_unfit(checkpoint, config, model)
         checkpoint.restore_weights(model, mean=True)
         warnings = (*unused, *(gone(folder) if choose is newest else ()), *checkpoint.notes)
+        if checkpoint.step < config.train.steps and choose is newest:
+            warnings = (*warnings, f"{folder} has not come to its end: step {checkpoint.step} of {config.train.steps}")
         if unused:
             warnings = (*warnings, f"what follows is of the weights after step {checkpoint.step}, in {checkpoint.path}")
         for sentence in warnings:

@@ -6,7 +6,9 @@ The environment decides how many there are (torchrun, accelerate launch and srun
 
 import logging
 import os
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from typing import Any
 
 import torch
@@ -50,7 +52,8 @@ class Ranks:
         """
         world_size = join(os.environ, alone=deepspeed is not None)
         if deepspeed:
-            with imported_for_good():
+            # Its messages go where it finds standard output when it is imported, which is for answers.
+            with imported_for_good(), redirect_stdout(sys.stderr):
                 import deepspeed as package  # noqa: PLC0415 (an extra)
 
             # Ranks that wait in shared memory for one that was killed would wait for ever; gloo notices.
@@ -122,3 +125,9 @@ class Ranks:
         """Leave the process group, if there is one; Accelerate forgets what this was about, so that another engine may follow."""
         self.accelerator.end_training()
         AcceleratorState._reset_state(reset_partial_state=True)
+        if "deepspeed" in sys.modules:
+            from deepspeed.comm import comm  # noqa: PLC0415
+            from deepspeed.utils import groups  # noqa: PLC0415
+
+            # The process group that they remember is gone.
+            comm.cdb = groups._WORLD_GROUP = None

@@ -66,6 +66,7 @@ def speak(
 ) -> None:
     """Set up logging for what the command does."""
     if quiet and verbose:
+        voice.set_up("info")
         raise UserError("--quiet and --verbose contradict each other: give one of them")
     voice.set_up("warning" if quiet else "debug" if verbose else None)
 

@@ -29,19 +29,19 @@ START_SECONDS = 120  # a job has to be up before it can be asked to save
 class ClusterConfig(Section):
     """What a job asks of Slurm; configs/cluster/*.yaml, and the options of `dsva submit`."""
 
-    nodes: int = Field(1, ge=1)
+    nodes: int = Field(default=1, ge=1)
     """Machines."""
-    gpus_per_node: int = Field(0, ge=0)
+    gpus_per_node: int = Field(default=0, ge=0)
     """GPUs of each node, with one process each; 0 for nodes without GPUs."""
     gpu: str = ""
     """What torch calls its GPUs, such as `NVIDIA GeForce RTX 4090`: for the estimate of hours."""
-    gpu_memory_gb: int = Field(0, ge=0)
+    gpu_memory_gb: int = Field(default=0, ge=0)
     """Memory of a GPU: runs that need more are refused before they are queued; 0 where it is not known."""
-    tasks_per_node: int = Field(1, ge=1)
+    tasks_per_node: int = Field(default=1, ge=1)
     """Processes of each node, where there are no GPUs."""
-    cpus_per_task: int = Field(2, ge=1)
+    cpus_per_task: int = Field(default=2, ge=1)
     """Processors of each process: its own, and those that read and decode."""
-    memory_gb: int = Field(0, ge=0)
+    memory_gb: int = Field(default=0, ge=0)
     """Main memory of each node; 0 takes what the cluster gives by default."""
     time: str = "12:00:00"
     """Time limit: D-HH:MM:SS, HH:MM:SS, or minutes. A job that reaches it saves and queues again."""
@@ -53,9 +53,9 @@ class ClusterConfig(Section):
     """Quality of service."""
     constraint: str | None = None
     """Features that nodes must have."""
-    signal_seconds: int = Field(120, ge=10)
+    signal_seconds: int = Field(default=120, ge=10)
     """How long before the end a job is told to save: more than one step and one checkpoint take."""
-    max_crashes: int = Field(3, ge=0)
+    max_crashes: int = Field(default=3, ge=0)
     """How often a run may crash and start again without getting to a new checkpoint."""
     setup: tuple[str, ...] = ()
     """Shell lines before the processes start, such as `module load cuda`."""

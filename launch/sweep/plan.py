@@ -68,7 +68,7 @@ class SweepConfig(Section):
     """Figures to show beside, in percent, by split, protocol and column."""
     cluster: ClusterConfig = ClusterConfig()
     """What each cell asks of Slurm."""
-    at_once: int = Field(16, ge=1)
+    at_once: int = Field(default=16, ge=1)
     """Cells that run at the same time."""
 
 

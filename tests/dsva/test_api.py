@@ -148,7 +148,10 @@ def test_bad_images_are_told_or_left_out(tiny: Noise, run: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda run: dsva.load(run / "nowhere"), "nowhere"),
+        (lambda run: dsva.load(run / "nowhere"), "nowhere is no folder: give a run directory, or a model"),
+        (lambda run: dsva.load(run, gamma=float("nan")), "gamma=nan is no finite number"),
+        (lambda run: dsva.load(run, classes=[3]), "classes: 3 is no name"),  # type: ignore[list-item]
+        (lambda run: dsva.load(run).predict(""), "an image's name is empty"),
         (lambda run: dsva.load(run, head="both"), "head='both' is no head"),  # type: ignore[arg-type]
         (lambda run: dsva.load(run, classes=["Moon"]), "describes no class 'Moon'"),
         (lambda run: dsva.load(run.parent / "exported", classes=["Moon"]), "has no class 'Moon'"),
@@ -164,6 +167,13 @@ def test_bad_images_are_told_or_left_out(tiny: Noise, run: Path, tmp_path: Path)
 def test_mistakes_are_one_sentence(run: Path, call: object, said: str) -> None:
     with pytest.raises(dsva.UserError, match=said):
         call(run)  # type: ignore[operator]
+
+
+def test_a_single_name_may_stand_by_itself(run: Path) -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    assert dsva.load(run, classes="unseen").classes == dsva.load(run, classes=["unseen"]).classes
+    assert torch.get_rng_state().equal(before), "loading draws nothing from the program's random numbers"
 
 
 def state() -> list[object]:
@@ -192,10 +202,14 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_as_before")
-@pytest.mark.parametrize("engine", ["ddp", "zero2"])
-def test_training_leaves_the_program_as_it_was(tiny: Noise, tmp_path: Path, engine: str) -> None:
-    config = load(tiny.config, [f"run.dir={tmp_path / 'run'}", "train.steps=1", f"train.engine={engine}"])
-    assert dsva.fit(config).heads["proto"].zsl >= 0
+@pytest.mark.parametrize("engines", [["ddp"], ["zero2", "zero2", "zero3", "ddp"]], ids=", ".join)
+def test_training_leaves_the_program_as_it_was(
+    tiny: Noise, tmp_path: Path, engines: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    for number, engine in enumerate(engines):
+        config = load(tiny.config, [f"run.dir={tmp_path / str(number)}", "train.steps=1", f"train.engine={engine}"])
+        assert dsva.fit(config).heads["proto"].zsl >= 0
+    assert capfd.readouterr().out == "", "standard output is the program's"
 
 
 @pytest.mark.usefixtures("_as_before")

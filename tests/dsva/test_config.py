@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dsva.config import Config, check, dump, load
+from dsva.json_files import read_json
 from dsva.settings import Section, absolute, documentation
 from shards.errors import UserError
 
@@ -281,3 +282,18 @@ def test_what_is_written_is_read_back(file: Path, split: str, lr: float, gamma: 
     }
     config = check(sections, "test")
     assert loaded(file, dump(config)) == config
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("train: {steps: 2}\ndata: {}\ntrain: {accumulation: 1}\n")
+    with pytest.raises(UserError, match="line 3: the key 'train' is there twice"):
+        load(file)
+    file.with_suffix(".json").write_text('{"a": 1, "b": {"c": 2, "c": 3}}')
+    with pytest.raises(UserError, match="the key 'c' is there twice"):
+        read_json(file.with_suffix(".json"))
+
+
+def test_an_override_of_thousands_of_sections_is_refused(file: Path) -> None:
+    with pytest.raises(UserError, match="is not of the form"):
+        load(file, [f"{'a.' * 3000}b=1"])

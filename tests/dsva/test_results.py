@@ -1,3 +1,4 @@
+import json
 from io import StringIO
 from pathlib import Path
 
@@ -149,6 +150,24 @@ def test_other_files_are_not_results(tmp_path: Path) -> None:
     (tmp_path / RESULTS).write_text('{"format": 2}')
     with pytest.raises(UserError, match=r"results\.json: format=2: Input should be 1: evaluate the run again$"):
         Results.read(tmp_path / RESULTS)
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "said"),
+    [
+        ("provenance", {"config": {}}, "provenance.config: no model.backbone"),
+        ("provenance", {"config": {"model": 5}}, "provenance.config: no model.backbone"),
+        ("", {"seen": ["a\nb"]}, "has a control character"),
+    ],
+)
+def test_damaged_results_are_a_sentence(tmp_path: Path, section: str, changes: dict[str, object], said: str) -> None:
+    file = tmp_path / "results.json"
+    results(experiment()).write(file)
+    value = json.loads(file.read_text())
+    (value[section] if section else value).update(changes)
+    file.write_text(json.dumps(value))
+    with pytest.raises(UserError, match=said):
+        Results.read(file)
 
 
 def test_tables_show_heads_beside_chance() -> None:
