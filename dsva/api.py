@@ -15,7 +15,6 @@ from shards.errors import UserError
 from shards.index import ShardSet
 
 if TYPE_CHECKING:
-    from dsva.config import HeadName
     from dsva.evaluation.results import Results
     from dsva.inference.model import Model
 
@@ -35,7 +34,7 @@ def open_set(path: Path | str) -> ShardSet:
 def load(
     path: Path | str,
     *,
-    head: "HeadName" = "proto",
+    head: HeadName = "proto",
     classes: Sequence[str] = (),
     new: Sequence[str] = (),
     rows: Path | str | None = None,
@@ -74,7 +73,7 @@ def load(
     folder, classes, new = Path(path), _names("classes", classes), _names("new", new)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: give a run directory, or a model that `dsva checkpoint export` wrote")
-    with torch.random.fork_rng():  # weights begin as random numbers
+    with torch.random.fork_rng(devices=[]):  # weights begin as random numbers, on the CPU
         if not (folder / CONFIG).is_file():
             return Model.of_run(Viewer.open(folder, head, classes, New(Path(rows) if rows else None, new, clip), gamma))
         if new or rows or clip:

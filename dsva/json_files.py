@@ -88,7 +88,7 @@ def _plain(text: str) -> str:
     if not text.strip():
         raise ValueError("a name is empty")
     if has_control(text):
-        raise ValueError(f"{text[:80]!r} has a control character or a line end")
+        raise ValueError(f"{text[:SHOWN_NAME]!r} has a control character or a line end")
     return text
 
 

@@ -50,7 +50,8 @@ class Ranks:
         Raises:
             UserError: the environment contradicts itself.
         """
-        world_size = join(os.environ, alone=deepspeed is not None)
+        self._deepspeed = deepspeed is not None
+        world_size = join(os.environ, alone=self._deepspeed)
         if deepspeed:
             # Its messages go where it finds standard output when it is imported, which is for answers.
             with imported_for_good(), redirect_stdout(sys.stderr):
@@ -125,7 +126,7 @@ class Ranks:
         """Leave the process group, if there is one; Accelerate forgets what this was about, so that another engine may follow."""
         self.accelerator.end_training()
         AcceleratorState._reset_state(reset_partial_state=True)
-        if "deepspeed" in sys.modules:
+        if self._deepspeed:
             from deepspeed.comm import comm  # noqa: PLC0415
             from deepspeed.utils import groups  # noqa: PLC0415
 

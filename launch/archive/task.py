@@ -1,7 +1,6 @@
 """A task of a job array over the shards of a set: what is sent to the cluster to pack or to verify."""
 
 import json
-import logging
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -9,19 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from dsva.exit_codes import DONE, FAULT, MISTAKE, stopped_by
+from dsva.exit_codes import DONE, stopped_by
 from dsva.train.stopping import handle, restore
 from launch import voice
 from launch.jobs.folder import JobFolder
-from launch.jobs.lease import HeldError, Lease
+from launch.jobs.lease import Lease
 from launch.jobs.worker import Worker
-from launch.slurm.task import Task, start_again
+from launch.slurm.task import Task, failures_noted, start_again
 from shards.distributed_pack import pack_part
 from shards.errors import UserError
 from shards.files import replace_with
 from shards.verify import check_shards
-
-log = logging.getLogger(__name__)
 
 
 class _Stopped(BaseException):
@@ -56,21 +53,13 @@ class ArchiveTask(Task, ABC):
         folder, worker = JobFolder(self.run), Worker.of(os.environ)
         if folder.done():
             return DONE
-        try:
+        with failures_noted(folder, lambda error: f"{type(error).__name__}: {error}"):
             voice.set_up_job()
             with Lease(folder, worker) as lease:
                 folder.forget_failure()
                 if number := self._stopped():
                     start_again(lease, number)
                     sys.exit(stopped_by(number))
-        except UserError as error:
-            if not isinstance(error, HeldError):
-                folder.fail(str(error), MISTAKE)
-            log.error(str(error))
-            sys.exit(MISTAKE)
-        except Exception as error:
-            folder.fail(f"{type(error).__name__}: {error}", FAULT)
-            raise
         folder.write("done.json", start=worker.start)
         return DONE
 

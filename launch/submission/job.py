@@ -11,18 +11,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsva.exit_codes import DONE, FAULT, MISTAKE, signal_of, stopped_by
+from dsva.exit_codes import DONE, signal_of, stopped_by
 from dsva.files import room_for
 from dsva.own_process import declare_own_process, imported_for_good
 from dsva.processes.environment import SlurmJob, node_name
 from dsva.processes.rendezvous import meet
 from launch import voice
 from launch.jobs.folder import JobFolder
-from launch.jobs.lease import HeldError, Lease
+from launch.jobs.lease import Lease
 from launch.jobs.lock import await_earlier
 from launch.jobs.worker import Worker
 from launch.slurm.client import release_held
-from launch.slurm.task import Task, start_again
+from launch.slurm.task import Task, failures_noted, start_again
 from shards.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ class Job(Task):
         if folder.done():
             return DONE
         with ExitStack() as stack:
-            lease = None
-            try:
+            lease, where = None, f"rank {worker.rank} on {node_name()}"
+            with failures_noted(folder, lambda error: f"{where}: {type(error).__name__}: {_first_line(error)}"):
                 voice.set_up_job()
                 with room_for(folder.run):
                     if worker.rank == 0:
@@ -55,14 +55,6 @@ class Job(Task):
                     code = _train(folder, worker)
                     if lease and code == DONE:
                         folder.write("done.json", generation=lease.generation, start=worker.start, scores=_scores(folder.run))
-            except UserError as error:
-                if not isinstance(error, HeldError):
-                    folder.fail(str(error), MISTAKE)
-                log.error(str(error))
-                sys.exit(MISTAKE)
-            except Exception as error:
-                folder.fail(f"rank {worker.rank} on {node_name()}: {type(error).__name__}: {_first_line(error)}", FAULT)
-                raise
             if lease and (stopped := signal_of(code)):
                 _stopped(folder, lease, stopped)
         if code:
